@@ -1,0 +1,82 @@
+package identity
+
+// Method is how a principal proved who it is.
+type Method string
+
+// The methods of proof. An unknown method is allowed nothing.
+const (
+	LocalSocket Method = "local_socket" // peer credentials of the admin socket
+	Token       Method = "token"        // a join token
+	System      Method = "system"       // the server itself
+	ACME        Method = "acme"         // an ACME account
+	MTLS        Method = "mtls"         // a client certificate
+	OIDC        Method = "oidc"         // a signed token of an identity provider
+)
+
+// Role is what a principal may do with the API, besides what grants let it
+// ask for.
+type Role string
+
+// The roles. A principal without a role can call public methods only.
+const (
+	RoleRequester Role = "requester" // may ask for certificates
+	RoleAdmin     Role = "admin"     // may do everything
+)
+
+// Principal is who asks: proven by an authenticator, known to the authority
+// and the policy, which never learn how.
+type Principal struct {
+	Method Method
+	// ID is stable and unique within the method: a token's ID, an account's
+	// ID, "admin" for the local socket, a provider's issuer and subject.
+	ID    string
+	Roles []Role
+	// Claims are what the authenticator proved about the principal; grants may
+	// use them in names and owners. Values are strings, numbers, booleans,
+	// lists and maps of these.
+	Claims map[string]any
+	// Evidence is the SHA-256 of what was shown as proof; it stands in the
+	// ledger, the proof does not.
+	Evidence [32]byte
+	// Bound is set if the credential carries its own grant (a join token):
+	// then it is the only grant that applies.
+	Bound *Bound
+}
+
+// String is "method:ID": the scope of request IDs, and the ledger's actor.
+func (p Principal) String() string { return string(p.Method) + ":" + p.ID }
+
+// Has tells whether the principal holds the role.
+func (p Principal) Has(role Role) bool {
+	for _, r := range p.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+// Bound is a grant that a credential carries with it: for these profiles, these
+// names, this owner, and nothing else. The same rules of matching hold as for a
+// grant of the policy document.
+type Bound struct {
+	Name     string // how the ledger names it, such as "token:ID"
+	Profiles []string
+	Owner    string
+	Allow    Names
+	Deny     Names
+}
+
+// Names are patterns, by type, in the policy document's language: "*.x" is one
+// more label, ".x" any depth below x, a CIDR for addresses.
+type Names struct {
+	DNS   []string `json:"dns,omitempty"`
+	IP    []string `json:"ip,omitempty"`
+	URI   []string `json:"uri,omitempty"`
+	Email []string `json:"email,omitempty"`
+}
+
+// Empty tells whether there is no pattern at all.
+func (n Names) Empty() bool {
+	return len(n.DNS)+len(n.IP)+len(n.URI)+len(n.Email) == 0
+}

@@ -1,0 +1,82 @@
+package identity
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+)
+
+// SerialSize is the length of a Serial in octets (RFC 5280 §4.1.2.2 allows 20).
+const SerialSize = 16
+
+// Serial is a certificate serial number: 6 octets of Unix milliseconds with the
+// top bit clear, then 10 octets from the CSPRNG. Nearly sequential, so that the
+// storage's trees grow at their edge; 80 random bits, so that none can be guessed.
+type Serial [SerialSize]byte
+
+// NewSerial makes a serial for time now. crypto/rand never fails.
+func NewSerial(now time.Time) Serial {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
+	var s Serial
+	copy(s[:6], ms[2:])
+	s[0] &= 0x7f
+	_, _ = rand.Read(s[6:])
+	return s
+}
+
+// SerialFromBig is the Serial with the value n. A number that is not positive
+// or is longer than SerialSize is not one of ours.
+func SerialFromBig(n *big.Int) (Serial, error) {
+	var s Serial
+	if n == nil || n.Sign() <= 0 || n.BitLen() > 8*SerialSize-1 {
+		return s, errors.New("serial is not a positive number of at most 127 bits")
+	}
+	n.FillBytes(s[:])
+	return s, nil
+}
+
+// ParseSerial reads hexadecimal digits, with or without colons.
+func ParseSerial(text string) (Serial, error) {
+	digits := strings.ReplaceAll(text, ":", "")
+	if len(digits) == 0 || len(digits) > 2*SerialSize {
+		return Serial{}, fmt.Errorf("serial %.64q is not 1 to %d hexadecimal digits", text, 2*SerialSize)
+	}
+	n, ok := new(big.Int).SetString(digits, 16)
+	if !ok {
+		return Serial{}, fmt.Errorf("serial %.64q is not hexadecimal", text)
+	}
+	return SerialFromBig(n)
+}
+
+// Big is the serial as the number that stands in the certificate.
+func (s Serial) Big() *big.Int { return new(big.Int).SetBytes(s[:]) }
+
+// String is the serial as 32 lower-case hexadecimal digits.
+func (s Serial) String() string { return hex.EncodeToString(s[:]) }
+
+// Random is the part of the serial that came from the CSPRNG: 10 octets.
+func (s Serial) Random() []byte { return s[6:] }
+
+// KeyID names a public key everywhere in Certwright: the SHA-256 of its
+// DER-encoded SubjectPublicKeyInfo. An issuer is named by the KeyID of its key.
+type KeyID [sha256.Size]byte
+
+// KeyIDOf is the KeyID of a public key that crypto/x509 can marshal.
+func KeyIDOf(pub any) (KeyID, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return KeyID{}, fmt.Errorf("public key: %w", err)
+	}
+	return sha256.Sum256(der), nil
+}
+
+// String is the KeyID as 64 lower-case hexadecimal digits.
+func (k KeyID) String() string { return hex.EncodeToString(k[:]) }
