@@ -62,7 +62,7 @@ type Receipt struct {
 
 // Store is everything a backend offers; consumers take the narrow interface
 // that they need.
-type Store interface {
+type Store interface { //nolint:interfacebloat // the sum of the narrow ones, for the wiring alone
 	Committer
 	LedgerReader
 	CertificateReader
