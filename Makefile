@@ -1,0 +1,85 @@
+# Everything about building and testing Certwright starts here; "make help" lists it. "make run" and "make build"
+# need Go and make, nothing else.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Static binaries without a trace of the builder's folders. Lint, vet and the tests without the race detector share
+# these settings, and so share one build cache with the binary.
+export CGO_ENABLED := 0
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -trimpath)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Two packages at a time: the tests are honest about a machine of two cores.
+GOTEST := go test -p 2 -timeout 20m
+
+# All packages but the end-to-end tests and the benchmarks, which build and run the real server.
+UNIT = $$(go list ./... | grep -v -E '^github.com/certwright/certwright/(e2e|bench)(/|$$)')
+
+FUZZTIME ?= 30s
+CERTWRIGHT_CRASH_ROUNDS ?= 200
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: build ## build, then start a development CA on loopback; ARGS='...' is passed on
+	@exec bin/certwright serve --dev $(ARGS)
+
+.PHONY: demo
+demo: build ## the whole journey in a temporary folder, told as a story
+	@tools/demo/run bin/certwright
+
+.PHONY: build
+build: ## build the commands into bin/
+	@mkdir -p bin
+	@go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: test
+test: deps lint vet proto-check build ## everything: what CI runs
+	CGO_ENABLED=1 $(GOTEST) -race $(UNIT)
+	$(GOTEST) ./e2e/... ./bench/...
+
+.PHONY: test-unit
+test-unit: ## the quick inner loop: unit tests, without the race detector
+	@$(GOTEST) $(UNIT)
+
+.PHONY: lint
+lint: ## the linters of .golangci.yml, at the version pinned in tools/lint/go.mod
+	go tool -modfile=tools/lint/go.mod golangci-lint run
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+.PHONY: proto
+proto: ## regenerate the Go and OpenAPI files beside the .proto files
+	cd tools/protogen && go run .
+
+.PHONY: proto-check
+proto-check:
+	cd tools/protogen && go run . -check
+
+.PHONY: bench
+bench: ## the benchmarks, over real sockets
+	go test -run '^$$' -bench . -timeout 60m ./bench/...
+
+.PHONY: crash
+crash: ## the kill -9 test, long: CERTWRIGHT_CRASH_ROUNDS=200
+	CERTWRIGHT_CRASH_ROUNDS=$(CERTWRIGHT_CRASH_ROUNDS) go test -count 1 -v -timeout 120m -run Crash ./e2e/...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME=30s
+	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {name[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, name[i]; n = 0}' | \
+	while read -r package target; do \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+
+.PHONY: deps
+deps: ## install what the tests need (Debian, Ubuntu), or list what is missing
+	@tools/deps
