@@ -33,19 +33,19 @@ const (
 type CertificateServiceClient interface {
 	// Sign a certificate for a CSR.
 	//
-	// The policy decides; the intent is in the ledger before the key is used. Errors:
-	// INVALID_ARGUMENT for a CSR that is malformed, badly signed or has a weak key;
-	// PERMISSION_DENIED with all violations when the policy denies; ALREADY_EXISTS when the
-	// request_id was used for another request; RESOURCE_EXHAUSTED or UNAVAILABLE when to try again.
+	// The policy decides; the intent is in the ledger before the key is used. Errors by reason:
+	// BAD_CSR for a CSR that is malformed, badly signed or has a weak key; REJECTED_IDENTIFIER for a
+	// name that is never issued; POLICY_DENIED with all violations; CONFLICT when the request_id was
+	// used for another request; OVERLOADED or UNAVAILABLE when to try again.
 	SignCertificate(ctx context.Context, in *SignCertificateRequest, opts ...grpc.CallOption) (*Certificate, error)
 	// Get one certificate by the SHA-256 of its DER.
 	//
 	// Admins read every certificate, other callers those that they asked for. Errors:
-	// NOT_FOUND, also for a certificate of somebody else.
+	// NOT_FOUND, also for a certificate that somebody else asked for.
 	GetCertificate(ctx context.Context, in *GetCertificateRequest, opts ...grpc.CallOption) (*Certificate, error)
 	// List certificates, by a filter and page by page.
 	//
-	// Errors: INVALID_ARGUMENT for a filter, order or page token that is not understood.
+	// Errors: MALFORMED for a filter, order or page token that is not understood.
 	ListCertificates(ctx context.Context, in *ListCertificatesRequest, opts ...grpc.CallOption) (*ListCertificatesResponse, error)
 	// List the newest denied and failed requests, newest first.
 	//
@@ -109,19 +109,19 @@ func (c *certificateServiceClient) ListRefusals(ctx context.Context, in *ListRef
 type CertificateServiceServer interface {
 	// Sign a certificate for a CSR.
 	//
-	// The policy decides; the intent is in the ledger before the key is used. Errors:
-	// INVALID_ARGUMENT for a CSR that is malformed, badly signed or has a weak key;
-	// PERMISSION_DENIED with all violations when the policy denies; ALREADY_EXISTS when the
-	// request_id was used for another request; RESOURCE_EXHAUSTED or UNAVAILABLE when to try again.
+	// The policy decides; the intent is in the ledger before the key is used. Errors by reason:
+	// BAD_CSR for a CSR that is malformed, badly signed or has a weak key; REJECTED_IDENTIFIER for a
+	// name that is never issued; POLICY_DENIED with all violations; CONFLICT when the request_id was
+	// used for another request; OVERLOADED or UNAVAILABLE when to try again.
 	SignCertificate(context.Context, *SignCertificateRequest) (*Certificate, error)
 	// Get one certificate by the SHA-256 of its DER.
 	//
 	// Admins read every certificate, other callers those that they asked for. Errors:
-	// NOT_FOUND, also for a certificate of somebody else.
+	// NOT_FOUND, also for a certificate that somebody else asked for.
 	GetCertificate(context.Context, *GetCertificateRequest) (*Certificate, error)
 	// List certificates, by a filter and page by page.
 	//
-	// Errors: INVALID_ARGUMENT for a filter, order or page token that is not understood.
+	// Errors: MALFORMED for a filter, order or page token that is not understood.
 	ListCertificates(context.Context, *ListCertificatesRequest) (*ListCertificatesResponse, error)
 	// List the newest denied and failed requests, newest first.
 	//

@@ -41,7 +41,7 @@ type LedgerServiceClient interface {
 	GetEntry(ctx context.Context, in *GetEntryRequest, opts ...grpc.CallOption) (*LedgerEntry, error)
 	// List entries, page by page.
 	//
-	// Errors: INVALID_ARGUMENT for a filter, order or page token that is not understood.
+	// Errors: MALFORMED for a filter, order or page token that is not understood.
 	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
 	// Get the proof that an entry is included in a signed checkpoint (RFC 6962 §2.1.1).
 	//
@@ -136,7 +136,7 @@ type LedgerServiceServer interface {
 	GetEntry(context.Context, *GetEntryRequest) (*LedgerEntry, error)
 	// List entries, page by page.
 	//
-	// Errors: INVALID_ARGUMENT for a filter, order or page token that is not understood.
+	// Errors: MALFORMED for a filter, order or page token that is not understood.
 	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
 	// Get the proof that an entry is included in a signed checkpoint (RFC 6962 §2.1.1).
 	//

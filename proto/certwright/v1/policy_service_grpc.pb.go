@@ -45,12 +45,12 @@ type PolicyServiceClient interface {
 	// Ask the active policy what it would say to a request.
 	//
 	// The same function as in SignCertificate; nothing is recorded. A denial comes as
-	// violations, not as an error. Errors: INVALID_ARGUMENT for a principal that cannot be read.
+	// violations, not as an error. Errors: MALFORMED for a principal that cannot be read.
 	SimulatePolicy(ctx context.Context, in *SimulatePolicyRequest, opts ...grpc.CallOption) (*SimulatePolicyResponse, error)
 	// Activate a policy document.
 	//
 	// The activation stands in the ledger. Applying the active document again changes nothing and
-	// answers its version. Errors: INVALID_ARGUMENT with a field violation for each finding.
+	// answers its version. Errors: MALFORMED with a field violation for each finding.
 	ApplyPolicy(ctx context.Context, in *ApplyPolicyRequest, opts ...grpc.CallOption) (*PolicyVersion, error)
 	// List the versions that were activated, newest first.
 	ListPolicyVersions(ctx context.Context, in *ListPolicyVersionsRequest, opts ...grpc.CallOption) (*ListPolicyVersionsResponse, error)
@@ -157,12 +157,12 @@ type PolicyServiceServer interface {
 	// Ask the active policy what it would say to a request.
 	//
 	// The same function as in SignCertificate; nothing is recorded. A denial comes as
-	// violations, not as an error. Errors: INVALID_ARGUMENT for a principal that cannot be read.
+	// violations, not as an error. Errors: MALFORMED for a principal that cannot be read.
 	SimulatePolicy(context.Context, *SimulatePolicyRequest) (*SimulatePolicyResponse, error)
 	// Activate a policy document.
 	//
 	// The activation stands in the ledger. Applying the active document again changes nothing and
-	// answers its version. Errors: INVALID_ARGUMENT with a field violation for each finding.
+	// answers its version. Errors: MALFORMED with a field violation for each finding.
 	ApplyPolicy(context.Context, *ApplyPolicyRequest) (*PolicyVersion, error)
 	// List the versions that were activated, newest first.
 	ListPolicyVersions(context.Context, *ListPolicyVersionsRequest) (*ListPolicyVersionsResponse, error)

@@ -33,8 +33,8 @@ const (
 type TokenServiceClient interface {
 	// Create a join token. Its secret is answered here and nowhere else.
 	//
-	// Errors: INVALID_ARGUMENT for a pattern, profile or lifetime that cannot be;
-	// ALREADY_EXISTS when the request_id was used for another request.
+	// Errors: MALFORMED for a pattern, profile or lifetime that cannot be; CONFLICT when the
+	// request_id was used for another request.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
 	// List join tokens, newest first. Secrets are never shown.
 	ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error)
@@ -91,8 +91,8 @@ func (c *tokenServiceClient) RevokeToken(ctx context.Context, in *RevokeTokenReq
 type TokenServiceServer interface {
 	// Create a join token. Its secret is answered here and nowhere else.
 	//
-	// Errors: INVALID_ARGUMENT for a pattern, profile or lifetime that cannot be;
-	// ALREADY_EXISTS when the request_id was used for another request.
+	// Errors: MALFORMED for a pattern, profile or lifetime that cannot be; CONFLICT when the
+	// request_id was used for another request.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
 	// List join tokens, newest first. Secrets are never shown.
 	ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error)

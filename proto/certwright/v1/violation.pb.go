@@ -24,8 +24,8 @@ const (
 // Violation is one broken rule. A denial lists all of them.
 type Violation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Machine-readable reason, upper snake case, for example NAME_NOT_ALLOWED. The same word
-	// stands in the ErrorInfo of the error. The set only grows.
+	// Machine-readable reason, upper case with underscores, for example NAME_NOT_ALLOWED. The
+	// set only grows.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The rule that is broken: the grant, profile, condition or limit by its name in the policy.
 	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
