@@ -80,7 +80,11 @@ func generate(ctx context.Context, root string) (map[string][]byte, error) {
 			files[protoDir+"/"+f.GetName()] = []byte(f.GetContent())
 		}
 	}
-	if files[openAPI], err = mergeDocuments(ctx, temp, documents); err != nil {
+	merged, err := mergeDocuments(ctx, temp, documents)
+	if err != nil {
+		return nil, err
+	}
+	if files[openAPI], err = amend(merged, streaming(descriptors)); err != nil {
 		return nil, err
 	}
 	files[descriptorSet], err = marshalSet(descriptors)
@@ -138,7 +142,7 @@ func mergeDocuments(ctx context.Context, dir string, documents map[string][]byte
 	if err != nil {
 		return nil, fmt.Errorf("openapiv3-merge: %w", err)
 	}
-	return describeErrors(merged)
+	return merged, nil
 }
 
 // marshalSet is the descriptor set: our files and their imports, without comments.
