@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -22,6 +23,9 @@ const (
 	// MaxSize is the largest entry in octets: a C2SP tlog-tiles entry bundle
 	// gives each entry a 16-bit length.
 	MaxSize = 65535
+	// maxMilli is the last millisecond of the year 9999: beyond it neither RFC
+	// 3339 nor a Timestamp can say what time it is.
+	maxMilli = 253402300799999
 )
 
 // Kind says what an entry's body is. The list is append-only.
@@ -57,7 +61,7 @@ func (k Kind) String() string {
 // Draft is an entry before the storage gives it its time and its place.
 type Draft struct {
 	Kind  Kind
-	Actor string // who did it, at most 255 octets
+	Actor string // who did it, UTF-8, at most 255 octets
 	Body  []byte
 	Ext   []byte
 }
@@ -71,8 +75,11 @@ type Entry struct {
 // Marshal is the entry's one encoding, at time at.
 func (d Draft) Marshal(at time.Time) ([]byte, error) {
 	ms := at.UnixMilli()
-	if ms < 0 {
-		return nil, errors.New("entry: time before 1970")
+	if ms < 0 || ms > maxMilli {
+		return nil, errors.New("entry: time before 1970 or after 9999")
+	}
+	if !utf8.ValidString(d.Actor) {
+		return nil, errors.New("entry: actor is not UTF-8")
 	}
 	b := cryptobyte.NewBuilder(make([]byte, 0, 17+len(d.Actor)+len(d.Body)+len(d.Ext)))
 	b.AddUint16(Version)
@@ -108,8 +115,11 @@ func Parse(data []byte) (Entry, error) {
 	if version != Version {
 		return Entry{}, fmt.Errorf("entry: version %d is not known", version)
 	}
-	if ms > 1<<62 {
-		return Entry{}, errors.New("entry: time out of range")
+	if ms > maxMilli {
+		return Entry{}, errors.New("entry: time after 9999")
+	}
+	if !utf8.Valid(actor) {
+		return Entry{}, errors.New("entry: actor is not UTF-8")
 	}
 	return Entry{
 		Draft: Draft{Kind: Kind(kind), Actor: string(actor), Body: body, Ext: ext},
