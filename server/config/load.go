@@ -1,0 +1,176 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// FileName is the configuration's name inside a data folder.
+const FileName = "certwright.yaml"
+
+// Sources are where settings come from: a flag wins over the environment, that
+// over the file, that over the default.
+type Sources struct {
+	// File is the configuration file. Empty: CERTWRIGHT_CONFIG, else FileName in
+	// the data folder, which need not exist.
+	File string
+	// Flags are the flags that were given, by the setting's key.
+	Flags map[string]string
+	// Environ is the environment as of os.Environ; only CERTWRIGHT_* counts.
+	Environ []string
+	// Dev is the --dev flag.
+	Dev bool
+}
+
+// Settings are the configuration with the source of each value.
+type Settings struct {
+	Config Config
+	// File is the file that was read; empty if there was none.
+	File string
+	// Warnings are CERTWRIGHT_* variables that are no setting.
+	Warnings []string
+	sources  map[string]string // key → where its value comes from; absent: default
+}
+
+// clientVariables are the variables that the command line reads itself.
+var clientVariables = []string{
+	"CERTWRIGHT_CONFIG", "CERTWRIGHT_DEV", "CERTWRIGHT_SERVER", "CERTWRIGHT_TOKEN", "CERTWRIGHT_TOKEN_FILE",
+	"CERTWRIGHT_CA_FILE", "CERTWRIGHT_FINGERPRINT", "CERTWRIGHT_OUTPUT",
+}
+
+// Load reads the file, puts environment and flags above it and validates the
+// result. The error joins all problems, one line each.
+func Load(src Sources) (*Settings, error) {
+	s := &Settings{Config: Default(), sources: map[string]string{}}
+	s.Config.Dev = src.Dev
+	env, err := s.environment(src.Environ)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.loadFile(src, env); err != nil {
+		return nil, err
+	}
+	var problems []error
+	for _, each := range settings() {
+		if v, ok := env.values[each.key]; ok {
+			if err := each.set(&s.Config, v.text); err != nil {
+				problems = append(problems, fmt.Errorf("%s: %w", v.source, err))
+			}
+			s.sources[each.key] = v.source
+		}
+		if text, ok := src.Flags[each.key]; ok {
+			if err := each.set(&s.Config, text); err != nil {
+				problems = append(problems, fmt.Errorf("--%s: %w", each.flag, err))
+			}
+			s.sources[each.key] = "flag --" + each.flag
+		}
+	}
+	s.Config.complete()
+	return s, errors.Join(append(problems, s.Validate())...)
+}
+
+// complete fills in what depends on other settings.
+func (c *Config) complete() {
+	if c.Ledger.Lock == "" {
+		c.Ledger.Lock = "../certwright-lock"
+		if c.Dev {
+			c.Ledger.Lock = "lock"
+		}
+	}
+}
+
+type variable struct{ text, source string }
+
+type environ struct {
+	config string
+	values map[string]variable
+}
+
+// environment reads the CERTWRIGHT_* variables.
+func (s *Settings) environment(all []string) (environ, error) {
+	env := environ{values: map[string]variable{}}
+	byName := map[string]setting{}
+	var names []setting
+	for _, each := range settings() {
+		for _, name := range each.env() {
+			byName[name] = each
+			names = append(names, setting{key: name})
+		}
+	}
+	for _, line := range all {
+		name, text, _ := strings.Cut(line, "=")
+		if !strings.HasPrefix(name, "CERTWRIGHT_") {
+			continue
+		}
+		each, known := byName[name]
+		switch {
+		case name == "CERTWRIGHT_CONFIG":
+			env.config = text
+		case !known && !slices.Contains(clientVariables, name):
+			s.Warnings = append(s.Warnings, fmt.Sprintf("environment variable %s is not a setting%s", name, didYouMean(name, names)))
+		case known:
+			if other, twice := env.values[each.key]; twice && other.text != text {
+				return env, fmt.Errorf("%s and environment variable %s disagree: set one of them", other.source, name)
+			}
+			env.values[each.key] = variable{text, "environment variable " + name}
+		}
+	}
+	return env, nil
+}
+
+// loadFile finds, reads and applies the file.
+func (s *Settings) loadFile(src Sources, env environ) error {
+	file := src.File
+	if file == "" {
+		file = env.config
+	}
+	inData := file == ""
+	if inData {
+		dir := s.Config.Data
+		if v, ok := env.values["data"]; ok {
+			dir = v.text
+		}
+		if flag, ok := src.Flags["data"]; ok {
+			dir = flag
+		}
+		file = filepath.Join(dir, FileName)
+	}
+	data, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && inData:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: no such file: name the configuration file with --config", file)
+	case err != nil:
+		return fmt.Errorf("configuration file: %w", err)
+	}
+	s.File = file
+	found, err := parseFile(file, data)
+	problems := []error{err}
+	for _, a := range found {
+		if err := s.assign(a, inData); err != nil {
+			problems = append(problems, fmt.Errorf("%s:%d: %w", file, a.node.Line, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (s *Settings) assign(a assignment, inData bool) error {
+	key := a.setting.key
+	if key == "data" && inData {
+		return errors.New("data: this file was found in the data folder: set data by --data or CERTWRIGHT_DATA")
+	}
+	if err := a.assign(&s.Config); err != nil {
+		return err
+	}
+	s.sources[key] = fmt.Sprintf("%s:%d", s.File, a.node.Line)
+	if key == "data" && !filepath.IsAbs(s.Config.Data) {
+		s.Config.Data = filepath.Join(filepath.Dir(s.File), s.Config.Data)
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/identity"
+)
+
+// Off as a listen address: no listener.
+const Off = "off"
+
+// validator gathers problems, each with the place that its value comes from.
+type validator struct {
+	settings *Settings
+	problems []error
+}
+
+func (v *validator) check(ok bool, key, format string, args ...any) {
+	if ok {
+		return
+	}
+	place := v.settings.sources[key]
+	if place != "" {
+		place += ": "
+	}
+	v.problems = append(v.problems, fmt.Errorf("%s%s: %s", place, key, fmt.Sprintf(format, args...)))
+}
+
+// Validate checks what can be checked without touching the disk or the network.
+// The error joins all problems, each with key and source.
+func (s *Settings) Validate() error {
+	v := &validator{settings: s}
+	c := &s.Config
+	v.check(c.Data != "", "data", "must name a folder")
+	v.listen("listen.https", c.Listen.HTTPS)
+	v.listen("listen.grpc", c.Listen.GRPC)
+	v.listen("listen.http", c.Listen.HTTP)
+	v.listen("listen.metrics", c.Listen.Metrics)
+	v.base("base_url.https", c.BaseURL.HTTPS, "https")
+	v.base("base_url.http", c.BaseURL.HTTP, "http")
+	v.serverNames(c.ServerNames)
+	v.check(c.AdminSocket != "", "admin_socket", "must name a file")
+	file, ok := strings.CutPrefix(c.Storage, "bolt:")
+	v.check(ok && file != "", "storage", "%q is not bolt:FILE", c.Storage)
+	v.check(c.Policy != "", "policy", "must name a file")
+	v.ledger(c)
+	v.check(c.Keys.PassphraseFile == "" || c.Keys.Credential == "", "keys.credential",
+		"keys.passphrase_file is set too: only one of the two can hold the passphrase")
+	v.check(!strings.ContainsAny(c.Keys.Credential, "/\x00"), "keys.credential", "is a credential's name, not a path")
+	v.between("crl.shards", c.CRL.Shards, 1, 1024)
+	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
+	v.between("limits.csr_bytes", c.Limits.CSRBytes, 1<<10, 64<<10)
+	v.between("limits.names", c.Limits.Names, 1, 1000)
+	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)
+	v.between("limits.connections", c.Limits.Connections, 4, 1<<20)
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "text", "json")
+	return errors.Join(v.problems...)
+}
+
+func (v *validator) between(key string, n, low, high int) {
+	v.check(n >= low && n <= high, key, "%d is not between %d and %d", n, low, high)
+}
+
+func (v *validator) oneOf(key, text string, allowed ...string) {
+	for _, each := range allowed {
+		if text == each {
+			return
+		}
+	}
+	v.check(false, key, "%.32q is not one of %s", text, strings.Join(allowed, ", "))
+}
+
+func (v *validator) listen(key, address string) {
+	if address == Off {
+		return
+	}
+	_, port, err := net.SplitHostPort(address)
+	_, perr := strconv.ParseUint(port, 10, 16)
+	v.check(err == nil && perr == nil, key, "%.128q is not host:port, such as 127.0.0.1:8443, or off", address)
+}
+
+func (v *validator) base(key, text, scheme string) {
+	if text == "" {
+		return
+	}
+	u, err := url.Parse(text)
+	ok := err == nil && u.Scheme == scheme && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+	v.check(ok, key, "%.128q is not a URL such as %s://ca.internal", text, scheme)
+	v.check(!strings.HasSuffix(text, "/"), key, "%.128q ends with a slash: leave it out", text)
+}
+
+func (v *validator) serverNames(names []string) {
+	v.check(len(names) > 0, "server_names", "at least one name is needed, for the server's own certificate")
+	if _, err := Identifiers(names); err != nil {
+		v.check(false, "server_names", "%v", err)
+	}
+}
+
+// Identifiers are the names as DNS names and IP addresses, canonical and each
+// once.
+func Identifiers(names []string) ([]identity.Identifier, error) {
+	ids := make([]identity.Identifier, 0, len(names))
+	for _, name := range names {
+		kind := identity.DNS
+		if _, err := netip.ParseAddr(name); err == nil {
+			kind = identity.IP
+		}
+		ids = append(ids, identity.Identifier{Type: kind, Value: name})
+	}
+	return identity.CanonicalSet(ids)
+}
+
+func (v *validator) ledger(c *Config) {
+	l := &c.Ledger
+	v.check(l.Origin != "" && len(l.Origin) <= 255 && strings.IndexFunc(l.Origin, notOrigin) < 0, "ledger.origin",
+		"%.64q is not a name such as ca.internal/certwright, without spaces and \"+\"", l.Origin)
+	v.check(l.CheckpointKey != "", "ledger.checkpoint_key", "must be a key URI")
+	v.check(l.CheckpointInterval >= 100*time.Millisecond && l.CheckpointInterval <= time.Minute,
+		"ledger.checkpoint_interval", "%s is not between 100ms and 1m", l.CheckpointInterval)
+	if !c.Dev && l.Lock != "" {
+		v.check(!inside(c.Data, c.Path(l.Lock)), "ledger.lock",
+			"%s lies in the data folder %s: a restored data folder would bring its own; name a file elsewhere", l.Lock, c.Data)
+	}
+}
+
+// notOrigin tells what may not stand in a note's key name (C2SP signed-note).
+func notOrigin(r rune) bool { return r <= ' ' || r > '~' || r == '+' }
+
+// inside tells whether path lies in the folder dir.
+func inside(dir, path string) bool {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return false
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// Path is a file name of the configuration, relative to the data folder.
+func (c *Config) Path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(c.Data, name)
+}
