@@ -1,0 +1,69 @@
+package policy
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+)
+
+// keyNames are the algorithms that profiles can name.
+var keyNames = []string{"ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"}
+
+// describeKey is the name of a public key as profiles write it, its family as
+// conditions write it (ECDSA, Ed25519, RSA), its size in bits and its curve.
+// Anything else has the name of its Go type, which no profile can name.
+func describeKey(pub crypto.PublicKey) (name string, key celKey) {
+	switch k := pub.(type) {
+	case *ecdsa.PublicKey:
+		if k.Curve == nil {
+			return "ecdsa", celKey{Algorithm: "ECDSA"}
+		}
+		curve := k.Params().Name
+		return "ecdsa-" + strings.ToLower(strings.ReplaceAll(curve, "-", "")),
+			celKey{Algorithm: "ECDSA", Size: int64(k.Params().BitSize), Curve: curve}
+	case ed25519.PublicKey:
+		return "ed25519", celKey{Algorithm: "Ed25519", Size: 256}
+	case *rsa.PublicKey:
+		if k.N == nil {
+			return "rsa", celKey{Algorithm: "RSA"}
+		}
+		return fmt.Sprintf("rsa-%d", k.N.BitLen()), celKey{Algorithm: "RSA", Size: int64(k.N.BitLen())}
+	}
+	return fmt.Sprintf("%T", pub), celKey{}
+}
+
+// SamplePublicKey is a public key of the named algorithm whose private key
+// nobody has: it stands for a key in tests and simulations of a policy.
+func SamplePublicKey(name string) (crypto.PublicKey, error) {
+	switch name {
+	case "ecdsa-p256":
+		p := elliptic.P256().Params()
+		return &ecdsa.PublicKey{Curve: elliptic.P256(), X: p.Gx, Y: p.Gy}, nil
+	case "ecdsa-p384":
+		p := elliptic.P384().Params()
+		return &ecdsa.PublicKey{Curve: elliptic.P384(), X: p.Gx, Y: p.Gy}, nil
+	case "ed25519":
+		return ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)), nil
+	}
+	var bits uint
+	if slices.Contains(keyNames, name) {
+		if _, err := fmt.Sscanf(name, "rsa-%d", &bits); err == nil {
+			n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+			return &rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 65537}, nil
+		}
+	}
+	return nil, fmt.Errorf("key %.32q is not one of %s", name, strings.Join(keyNames, ", "))
+}
+
+// celKey is a public key as conditions see it.
+type celKey struct {
+	Algorithm string
+	Size      int64
+	Curve     string
+}
