@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/certwright/certwright/merkle"
 )
 
 // Checkpoint is a signed statement of the tree at one size (C2SP
@@ -75,7 +77,7 @@ func parseBody(text string, signed []byte) (Checkpoint, error) {
 		return Checkpoint{}, errors.New("checkpoint has not three lines: origin, size, root")
 	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
-	if err != nil || size < 0 || lines[1] != strconv.FormatInt(size, 10) {
+	if err != nil || size < 0 || size > merkle.MaxSize || lines[1] != strconv.FormatInt(size, 10) {
 		return Checkpoint{}, fmt.Errorf("checkpoint: size %.32q is not a decimal number", lines[1])
 	}
 	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
@@ -44,10 +45,16 @@ func (l *Log) ProofAt(ctx context.Context, index, size uint64) (Proof, error) {
 		return Proof{}, l.notProvable(ctx, cp, index, size)
 	}
 	raws, err := l.config.Store.Entries(ctx, index, 1)
-	if err != nil || len(raws) == 0 {
+	if err == nil && len(raws) == 0 {
+		err = storage.ErrNotFound
+	}
+	if err != nil {
 		return Proof{}, fmt.Errorf("read entry %d: %w", index, err)
 	}
-	hashes := authentic(ctx, l.config.Store, cp.Size, cp.Root)
+	hashes, err := authentic(ctx, l.config.Store, cp.Size, cp.Root)
+	if err != nil {
+		return Proof{}, err
+	}
 	root, err := tlog.TreeHash(int64(size), hashes)
 	if err != nil {
 		return Proof{}, fmt.Errorf("root at %d: %w", size, err)
@@ -94,7 +101,7 @@ func (p Proof) check() error {
 	if p.Leaf != tlog.RecordHash(p.Entry) {
 		return fmt.Errorf("entry %d does not have the leaf hash %x", p.Index, p.Leaf)
 	}
-	if p.Size > 1<<62 || p.Index >= p.Size {
+	if p.Size > merkle.MaxSize || p.Index >= p.Size {
 		return fmt.Errorf("a tree of %d entries does not hold entry %d", p.Size, p.Index)
 	}
 	if err := tlog.CheckRecord(path, int64(p.Size), p.Root, int64(p.Index), p.Leaf); err != nil {

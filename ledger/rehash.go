@@ -114,7 +114,10 @@ func width(index, size uint64) int {
 func (r *rehash) proven(ctx context.Context, index uint64) bool {
 	for _, cp := range r.trust {
 		if index < cp.Size {
-			_, err := authentic(ctx, r.store, cp.Size, cp.Root).ReadHashes([]int64{tlog.StoredHashIndex(0, int64(index))})
+			hashes, err := authentic(ctx, r.store, cp.Size, cp.Root)
+			if err == nil {
+				_, err = hashes.ReadHashes([]int64{tlog.StoredHashIndex(0, int64(index))})
+			}
 			return err == nil
 		}
 	}

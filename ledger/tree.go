@@ -7,11 +7,12 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/storage"
 )
 
 // tileHeight is that of C2SP tlog-tiles: 256 hashes.
-const tileHeight = 8
+const tileHeight = merkle.Height
 
 // tree is a tree of hashes that grows by one leaf at a time and remembers its
 // right edge only: for each level the last complete node. It is a
@@ -77,8 +78,7 @@ func loadTree(size uint64, r tlog.HashReader) (tree, error) {
 	return t, nil
 }
 
-// tiles reads the store's tiles as tlog wants them, without trust: see
-// authentic.
+// tiles reads hashes out of the store's tiles, without trust: see authentic.
 type tiles struct {
 	ctx   context.Context //nolint:containedctx // tlog's readers take none; lives as long as one call
 	store storage.LedgerReader
@@ -100,25 +100,6 @@ func (r tiles) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	return out, nil
 }
 
-// Height is that of the tiles.
-func (r tiles) Height() int { return tileHeight }
-
-// ReadTiles reads whole tiles.
-func (r tiles) ReadTiles(list []tlog.Tile) ([][]byte, error) {
-	out := make([][]byte, len(list))
-	for i, t := range list {
-		data, err := r.read(t)
-		if err != nil {
-			return nil, err
-		}
-		out[i] = data
-	}
-	return out, nil
-}
-
-// SaveTiles does nothing: there is no cache.
-func (r tiles) SaveTiles([]tlog.Tile, [][]byte) {}
-
 func (r tiles) read(t tlog.Tile) ([]byte, error) {
 	data, err := r.store.Tile(r.ctx, t.L, uint64(t.N), t.W)
 	if err != nil {
@@ -131,8 +112,10 @@ func (r tiles) read(t tlog.Tile) ([]byte, error) {
 }
 
 // authentic reads hashes that are proven to be in a tree.
-func authentic(ctx context.Context, store storage.LedgerReader, size uint64, root [32]byte) tlog.HashReader {
-	return tlog.TileHashReader(tlog.Tree{N: int64(size), Hash: root}, tiles{ctx, store})
+func authentic(ctx context.Context, store storage.LedgerReader, size uint64, root [32]byte) (tlog.HashReader, error) {
+	return merkle.NewReader(size, root, func(level int, n uint64, width int) ([]byte, error) {
+		return store.Tile(ctx, level, n, width)
+	})
 }
 
 // tilePath is C2SP tlog-tiles' path: "tile/<level>/<n>[.p/<width>]".
