@@ -3,6 +3,7 @@ package token
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,8 @@ const (
 	MinTTL  = time.Minute
 	MaxTTL  = 30 * 24 * time.Hour
 	MaxUses = 10000
+
+	reasonSpec = "TOKEN_SPEC_INVALID"
 
 	maxOwner    = 128
 	maxProfiles = 32
@@ -43,7 +46,7 @@ func (s Spec) canonical(c Config) (Spec, error) {
 	var broken []problem.Violation
 	add := func(rule, value, detail, allowed string) {
 		broken = append(broken, problem.Violation{
-			Reason: "TOKEN_SPEC_INVALID", Rule: rule, Value: limit(value), Detail: detail, Allowed: allowed,
+			Reason: reasonSpec, Rule: rule, Value: limit(value), Detail: detail, Allowed: allowed,
 		})
 	}
 	if s.Uses == 0 {
@@ -61,27 +64,35 @@ func (s Spec) canonical(c Config) (Spec, error) {
 	s.Profiles = set(s.Profiles)
 	if len(s.Profiles) == 0 || len(s.Profiles) > maxProfiles {
 		add("profiles", fmt.Sprint(len(s.Profiles)), "the number of profiles is out of bounds", "1 to 32")
-	} else {
-		for _, name := range s.Profiles {
-			if !c.Profile(name) {
-				add("profiles", name, "the active policy has no such profile", "")
-			}
-		}
 	}
 	s.Names = identity.Names{
 		DNS: set(s.Names.DNS), IP: set(s.Names.IP), URI: set(s.Names.URI), Email: set(s.Names.Email),
 	}
-	s.checkNames(c, add)
-	if len(broken) > 0 {
-		return s, &problem.Problem{
-			Kind: problem.Malformed, Reason: "TOKEN_SPEC_INVALID",
-			Detail: "the token cannot be made", Violations: broken,
+	s.checkNames(add)
+	if len(broken) == 0 {
+		bound := identity.Bound{Name: "token", Profiles: s.Profiles, Owner: s.Owner, Allow: s.Names}
+		if err := c.Check(bound); err != nil {
+			return s, unusable(err)
 		}
+		return s, nil
 	}
-	return s, nil
+	return s, &problem.Problem{
+		Kind: problem.Malformed, Reason: reasonSpec, Detail: "the token cannot be made", Violations: broken,
+	}
 }
 
-func (s Spec) checkNames(c Config, add func(rule, value, detail, allowed string)) {
+// unusable is the policy's refusal of a token's grant.
+func unusable(err error) error {
+	var p *problem.Problem
+	if !errors.As(err, &p) {
+		return fmt.Errorf("token: %w", err)
+	}
+	refusal := *p
+	refusal.Kind, refusal.Reason = problem.Malformed, reasonSpec
+	return &refusal
+}
+
+func (s Spec) checkNames(add func(rule, value, detail, allowed string)) {
 	if s.Names.Empty() {
 		add("patterns", "", "there is no pattern of names", "at least one DNS, IP, URI or email pattern")
 		return
@@ -91,19 +102,11 @@ func (s Spec) checkNames(c Config, add func(rule, value, detail, allowed string)
 		add("patterns", fmt.Sprint(len(all)), "there are too many patterns", "at most 100")
 		return
 	}
-	before := len(all)
 	for _, pattern := range all {
-		// A template could take its value from what the caller claims; a token has no claims.
+		// A template would take its value from the caller's claims; a token's holder has none.
 		if !Printable(pattern, maxPattern) || strings.ContainsAny(pattern, "{}") {
 			add("patterns", pattern, "the pattern is empty, too long or has characters that it must not have", "1 to 512 printable ASCII characters without braces")
-			before--
 		}
-	}
-	if before < len(all) || c.CheckNames == nil {
-		return
-	}
-	if err := c.CheckNames(s.Names); err != nil {
-		add("patterns", "", err.Error(), "")
 	}
 }
 

@@ -29,11 +29,10 @@ type Store interface {
 // Config of Tokens.
 type Config struct {
 	Store Store
-	// Profile tells whether the active policy has a profile of that name. Required.
-	Profile func(name string) bool
-	// CheckNames tells whether the patterns are well-formed in the policy's
-	// language. Nil: they are taken as they are.
-	CheckNames func(names identity.Names) error
+	// Check tells whether the active policy knows the profiles and can read the
+	// patterns of a grant that a token is to carry; its error is a
+	// *problem.Problem. Required: policy.Engine.CheckBound of the engine in force.
+	Check func(identity.Bound) error
 	// Now is the clock; nil: time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger // nil: none
@@ -101,13 +100,13 @@ func (t Token) Principal() identity.Principal {
 		ID:     t.ID,
 		Roles:  []identity.Role{identity.RoleRequester},
 		Bound: &identity.Bound{
-			Name:     string(identity.Token) + ":" + t.ID,
-			Profiles: t.Profiles,
-			Owner:    t.Owner,
-			Allow:    t.Names,
+			Name: grantName(t.ID), Profiles: t.Profiles, Owner: t.Owner, Allow: t.Names,
 		},
 	}
 }
+
+// grantName is how the ledger names the grant that a token carries.
+func grantName(id string) string { return string(identity.Token) + ":" + id }
 
 // record is a token as it is stored.
 type record struct {
