@@ -193,13 +193,13 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := newPlace(t)
 			s, closed := p.store(t, false)
-			l := p.open(t, s)
+			p.open(t, s)
 			appendEntries(t, s, 10)
 			closed()
 			old := read(t, p.db)
 			s, closed = p.store(t, false)
 			appendEntries(t, s, 20)
-			l = p.open(t, s)
+			l := p.open(t, s)
 			if cp, _ := l.Checkpoint(t.Context()); cp.Size != 31 {
 				t.Fatalf("checkpoint of %d", cp.Size)
 			}

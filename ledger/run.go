@@ -131,7 +131,7 @@ func (l *Log) extend(ctx context.Context, size uint64, root [32]byte) error {
 		return err
 	}
 	if own != root {
-		return fmt.Errorf("the root of %d entries is %x, not %x", size, own, root)
+		return fmt.Errorf("the root of %d entries is %x, not %x", size, [32]byte(own), root)
 	}
 	l.base = r.tree
 	return nil

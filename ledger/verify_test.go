@@ -74,11 +74,10 @@ func TestVerifyHolds(t *testing.T) {
 	sc := newScene(t)
 	var last, of uint64
 	for name, change := range map[string]func(*ledger.VerifyConfig){
-		"all":       nil,
-		"fast":      func(c *ledger.VerifyConfig) { c.Signatures, c.Issuers = false, nil },
-		"no lock":   func(c *ledger.VerifyConfig) { c.Lock = "" },
-		"no key":    func(c *ledger.VerifyConfig) { c.VerifierKey = "" },
-		"no report": func(c *ledger.VerifyConfig) {},
+		"all":     nil,
+		"fast":    func(c *ledger.VerifyConfig) { c.Signatures, c.Issuers = false, nil },
+		"no lock": func(c *ledger.VerifyConfig) { c.Lock = "" },
+		"no key":  func(c *ledger.VerifyConfig) { c.VerifierKey = "" },
 		"progresses": func(c *ledger.VerifyConfig) {
 			c.Progress = func(done, total uint64) { last, of = rising(t, last, done), total }
 		},
@@ -174,6 +173,14 @@ func TestVerifyFinds(t *testing.T) {
 			return func(tx *bbolt.Tx) error { return flip(tx, "sig", indexKey(4), 40) }
 		}, func(sc *scene) storage.Finding {
 			return storage.Finding{Kind: "signature", Index: 4, Subject: sc.serial[3], Detail: "does not hold"}
+		}},
+		{"a certificate's row deleted, and a bit of a later signature", func(sc *scene) func(*bbolt.Tx) error {
+			return func(tx *bbolt.Tx) error {
+				return errors.Join(flip(tx, "sig", indexKey(7), 40),
+					tx.Bucket([]byte("cert")).Delete(append(bytes.Clone(sc.ca.id[:]), sc.certs[1].SerialNumber.FillBytes(make([]byte, 16))...)))
+			}
+		}, func(sc *scene) storage.Finding {
+			return storage.Finding{Kind: "signature", Index: 7, Subject: sc.serial[6], Detail: "does not hold"}
 		}},
 		{"a certificate's row deleted", func(sc *scene) func(*bbolt.Tx) error {
 			return func(tx *bbolt.Tx) error {
