@@ -138,3 +138,19 @@ func notFound(id string) error {
 		Help: "List them: certwright token list.",
 	}
 }
+
+// Available tells whether the principal's token has a use left: nil, or Spent.
+// Nothing is reserved. A principal that is no token's always has one.
+func (t *Tokens) Available(ctx context.Context, p identity.Principal) error {
+	if p.Method != identity.Token {
+		return nil
+	}
+	token, err := t.Get(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	if token.Used >= token.Uses {
+		return Spent()
+	}
+	return nil
+}
