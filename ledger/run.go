@@ -45,6 +45,9 @@ func (l *Log) advance(ctx context.Context) error {
 	if errors.Is(err, storage.ErrConflict) {
 		err = nil // another server was faster: the next step takes up its checkpoint
 	}
+	if err != nil && ctx.Err() != nil {
+		return err // the caller gave up, nothing failed
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.failure = err

@@ -96,9 +96,9 @@ func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (
 	v.intents = make(bitmap, v.head.Size/64+1)
 	v.ssh = make(bitmap, v.head.Size/64+1)
 	v.progress = progress{report: c.Progress, total: v.head.Size}
-	spans := [3]int{35, 60, 100} // percent of the work, at the end of each pass
+	spans := [3]int{12, 45, 100} // percent of the work, at the end of each pass
 	if c.Signatures {
-		spans = [3]int{8, 90, 100}
+		spans = [3]int{3, 90, 100}
 	}
 	for i, pass := range []func(context.Context) error{v.hashes, v.certificates, v.scrub} {
 		v.progress.span(spans[i])
