@@ -5,8 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
+	"net"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +66,7 @@ certwright ledger verify --file certwright-data/ledger.db`,
 }
 
 func (a *app) verifyLedger(ctx context.Context, file string, signatures bool) (checked, error) {
-	if file == "" && a.server == "" && !exists(filepath.Join(a.data, "admin.sock")) {
+	if file == "" && a.server == "" && !listens(ctx, filepath.Join(a.data, "admin.sock")) {
 		if beside := filepath.Join(a.data, "ledger.db"); exists(beside) {
 			file = beside
 		}
@@ -73,6 +76,17 @@ func (a *app) verifyLedger(ctx context.Context, file string, signatures bool) (c
 	}
 	a.note("No server is asked: reading %s.", file)
 	return a.verifyFile(ctx, file, signatures)
+}
+
+// listens tells whether a server answers at the socket: one that was killed leaves
+// its socket behind.
+func listens(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err == nil {
+		_ = conn.Close()
+		return true
+	}
+	return !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist)
 }
 
 func (a *app) verifyAtServer(ctx context.Context, signatures bool) (checked, error) {

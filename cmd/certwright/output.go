@@ -109,12 +109,13 @@ func (a *app) print(doc any, r rows) error {
 }
 
 // document is doc as indented JSON, the same bytes for the same message: protojson
-// alone varies its white space on purpose.
+// alone varies its white space on purpose. Empty lists and zeros are written, so
+// that a script finds every field.
 func document(doc any) ([]byte, error) {
 	var raw []byte
 	var err error
 	if message, ok := doc.(proto.Message); ok {
-		raw, err = protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(message)
+		raw, err = protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
 	} else {
 		raw, err = json.Marshal(doc)
 	}

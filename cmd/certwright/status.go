@@ -37,7 +37,7 @@ func fromStatus(err error) *failure {
 		case *pb.Violation:
 			violations = append(violations, violationLine(d))
 		case *errdetails.BadRequest:
-			f.detail = append(f.detail, fieldLines(d)...)
+			f.detail = append(f.detail, fieldLines(d, st.Message())...)
 		}
 	}
 	if len(violations) > 0 { // they say the same as the field violations, and more
@@ -49,10 +49,15 @@ func fromStatus(err error) *failure {
 	return f
 }
 
-func fieldLines(bad *errdetails.BadRequest) []string {
+// fieldLines are the violations of fields, but for one that only says again what
+// the message says.
+func fieldLines(bad *errdetails.BadRequest, message string) []string {
 	var lines []string
 	for _, v := range bad.GetFieldViolations() {
 		line := v.GetDescription()
+		if line == message {
+			continue
+		}
 		if v.GetField() != "" {
 			line = v.GetField() + ": " + line
 		}
