@@ -14,7 +14,7 @@ import (
 )
 
 // systemActor is who abandons and revokes in the ledger when nobody asked.
-var systemActor = identity.Principal{Method: identity.System, ID: "server"}.String()
+const systemActor = "system:server"
 
 // Settle abandons and revokes the intents that earlier runs of this server left
 // unresolved. It is called once, before the first Issue. It returns how many
