@@ -59,3 +59,12 @@ func fullError(path string, err error) error {
 		Help:   "free space on it, then start the server again", Err: err,
 	}
 }
+
+// nearlyFull refuses new certificates while there is still room for the rest.
+func nearlyFull(path string) error {
+	return &problem.Problem{
+		Kind: problem.Unavailable, Reason: "DISK_NEARLY_FULL",
+		Detail: "the disk of " + path + " is nearly full: no new certificates, revocations only",
+		Help:   "free space on it",
+	}
+}

@@ -192,7 +192,7 @@ func prepareUseToken(c storage.UseToken) (operation, error) {
 		if n >= c.Max || n == math.MaxUint32 {
 			return storage.ErrTokenSpent
 		}
-		u.put(bucketOnce, use, nil)
+		u.put(bucketOnce, use, seal(use, nil))
 		u.setUses(count, n+1)
 		return nil
 	}, nil

@@ -88,7 +88,7 @@ func (sc *scrub) run(ctx context.Context) error {
 	for _, b := range derived() {
 		stages = append(stages, func() error { return sc.compare(ctx, b) })
 	}
-	stages = append(stages, sc.checkCRLs, sc.checkRecords, sc.checkTokens, sc.checkErasable)
+	stages = append(stages, sc.checkCRLs, sc.checkRecords, sc.checkTokens, sc.checkErasable, sc.checkMeta)
 	for _, stage := range stages {
 		if err := sc.stage(ctx, stage); err != nil {
 			return err

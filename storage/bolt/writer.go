@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ const maxBatch = 1024
 // job is a unit on its way through the writer.
 type job struct {
 	ops     []operation
+	grows   bool        // it reserves certificates
 	taken   atomic.Bool // by the writer, or by a caller who gave up
 	receipt storage.Receipt
 	err     error
@@ -35,7 +37,7 @@ func (s *Store) Commit(ctx context.Context, u storage.Unit) (storage.Receipt, er
 	if err := ctx.Err(); err != nil {
 		return storage.Receipt{}, err
 	}
-	j := &job{ops: ops, done: make(chan struct{})}
+	j := &job{ops: ops, grows: reserves(u), done: make(chan struct{})}
 	if err := s.enqueue(j); err != nil {
 		return storage.Receipt{}, fmt.Errorf("storage: %w", err)
 	}
@@ -51,6 +53,13 @@ func (s *Store) Commit(ctx context.Context, u storage.Unit) (storage.Receipt, er
 		return storage.Receipt{}, fmt.Errorf("storage: %w", j.err)
 	}
 	return j.receipt, nil
+}
+
+func reserves(u storage.Unit) bool {
+	return slices.ContainsFunc(u, func(c storage.Command) bool {
+		_, ok := c.(storage.ReserveIssuance)
+		return ok
+	})
 }
 
 func (s *Store) enqueue(j *job) error {
@@ -195,7 +204,12 @@ func (s *Store) transact(batch []*job) (err error) {
 	}
 	edge, last, changed := s.edge.Clone(), s.last, false
 	now := s.config.Now().UTC().Truncate(time.Millisecond)
+	full := s.config.Reserve > 0 && freeSpace(s.file) < uint64(s.config.Reserve)
 	for _, j := range batch {
+		if full && j.grows {
+			j.err = nearlyFull(s.config.Path)
+			continue
+		}
 		u := newUnit(tx, edge.Size(), later(now, last))
 		if j.err = u.run(j.ops); j.err != nil {
 			continue
