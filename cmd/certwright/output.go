@@ -86,7 +86,7 @@ func (a *app) print(doc any, r rows) error {
 			return err
 		}
 		if a.format == "yaml" {
-			if text, err = yaml.JSONToYAML(text); err != nil {
+			if text, err = asYAML(text); err != nil {
 				return err
 			}
 		}
@@ -128,6 +128,19 @@ func document(doc any) ([]byte, error) {
 	}
 	b.WriteByte('\n')
 	return jsonSafe(b.Bytes()), nil
+}
+
+// asYAML is a JSON document in YAML's own style. One with characters that YAML
+// would write as they are, and a terminal obey, stays JSON, which is YAML too.
+func asYAML(doc []byte) ([]byte, error) {
+	text, err := yaml.JSONToYAML(doc)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.IndexFunc(text, func(r rune) bool { return r != '\n' && unsafe(r) }) >= 0 {
+		return doc, nil
+	}
+	return text, nil
 }
 
 func (a *app) printCSV(r rows) error {
