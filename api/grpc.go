@@ -22,6 +22,7 @@ import (
 func (s *Server) GRPC(options ...grpc.ServerOption) *grpc.Server {
 	options = append([]grpc.ServerOption{
 		grpc.InTapHandle(s.tap),
+		grpc.ForceServerCodecV2(newFrameCodec()),
 		grpc.UnknownServiceHandler(s.unknown),
 		grpc.MaxRecvMsgSize(s.config.Limits.Message),
 		grpc.MaxHeaderListSize(32 << 10),

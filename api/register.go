@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -86,7 +85,7 @@ func (s *Server) wrap(desc *grpc.ServiceDesc, impl any) (*grpc.ServiceDesc, map[
 func (s *Server) wrapUnary(name string, inner grpc.MethodHandler) grpc.MethodHandler {
 	return func(impl any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		return s.chain(ctx, name, false, func(ctx context.Context) (any, error) {
-			return inner(impl, ctx, decoder(decode), nil)
+			return inner(impl, ctx, func(v any) error { return receive(decode, v) }, nil)
 		})
 	}
 }
@@ -100,40 +99,17 @@ func (s *Server) wrapStream(name string, inner grpc.StreamHandler) grpc.StreamHa
 	}
 }
 
-// decoder says of a message that cannot be decoded that it is the caller's
-// fault; gRPC itself calls it an internal error.
-func decoder(decode func(any) error) func(any) error {
-	return func(v any) error {
-		if err := decode(v); err != nil {
-			return undecodable(err)
-		}
-		return nil
-	}
-}
-
-func undecodable(err error) error {
-	return &problem.Problem{Kind: problem.Malformed, Detail: "the request message cannot be decoded", Err: err}
-}
-
 // chainedStream is a stream with the chain's context.
 type chainedStream struct {
 	grpc.ServerStream
-	ctx     context.Context //nolint:containedctx // what a grpc.ServerStream is
-	started bool
+	ctx context.Context //nolint:containedctx // what a grpc.ServerStream is
 }
 
 // Context implements grpc.ServerStream.
 func (s *chainedStream) Context() context.Context { return s.ctx }
 
 // RecvMsg implements grpc.ServerStream.
-func (s *chainedStream) RecvMsg(m any) error {
-	err := s.ServerStream.RecvMsg(m)
-	if err != nil && !s.started && isInternal(err) {
-		return undecodable(err)
-	}
-	s.started = true
-	return err
-}
+func (s *chainedStream) RecvMsg(m any) error { return receive(s.ServerStream.RecvMsg, m) }
 
 // inProcess is a connection to the wrapped handlers without sockets, framing or
 // encoding: grpc-gateway's. One message is merged into another, so that neither
@@ -154,6 +130,9 @@ func (p inProcess) Invoke(ctx context.Context, method string, args, reply any, _
 }
 
 func hand(to, from any) error {
+	if f, ok := to.(*frame); ok {
+		to = f.message
+	}
 	dst, ok := to.(proto.Message)
 	src, also := from.(proto.Message)
 	if !ok || !also || dst.ProtoReflect().Descriptor() != src.ProtoReflect().Descriptor() {

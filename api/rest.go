@@ -27,7 +27,6 @@ func (s *Server) Handler() (http.Handler, error) {
 		runtime.WithErrorHandler(s.gatewayError),
 		runtime.WithStreamErrorHandler(s.streamError),
 		runtime.WithRoutingErrorHandler(s.routingError),
-		runtime.SetQueryParameterParser(strictQuery{}),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithWriteContentLength(),
@@ -95,6 +94,10 @@ func (h restHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.counters.calls.Add(1)
 		s.refuse(ctx, w, 0, s.fail(ctx, route.method, c, err))
+		return
+	}
+	if err := route.checkQuery(r.URL.RawQuery); err != nil {
+		s.refuse(ctx, w, 0, err)
 		return
 	}
 	limit := int64(s.config.Limits.Message)

@@ -4,13 +4,10 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"net/url"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // openapiDocument is the OpenAPI document of the routes, generated from the
@@ -58,28 +55,3 @@ func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 
 // StreamContentType is the media type of a stream: one JSON object a line.
 func (m *marshaler) StreamContentType(any) string { return "application/json" }
-
-// strictQuery reads query parameters as the gateway does, and refuses those that
-// are no field of the request.
-type strictQuery struct{}
-
-// Parse implements runtime.QueryParameterParser.
-func (strictQuery) Parse(message proto.Message, values url.Values, filter *utilities.DoubleArray) error {
-	fields := message.ProtoReflect().Descriptor().Fields()
-	for key, list := range values {
-		field := fields.ByTextName(key)
-		if field == nil {
-			field = fields.ByJSONName(key)
-		}
-		if field == nil {
-			return fmt.Errorf("unknown query parameter %.64q", key)
-		}
-		if len(list) > 1 && field.Cardinality() != protoreflect.Repeated {
-			return fmt.Errorf("the query parameter %q is given more than once", field.JSONName())
-		}
-		if filter.HasCommonPrefix([]string{string(field.Name())}) {
-			return fmt.Errorf("the query parameter %q stands in the path", field.JSONName())
-		}
-	}
-	return runtime.PopulateQueryParameters(message, values, filter)
-}

@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -14,10 +16,11 @@ import (
 // route is one REST route, as its google.api.http annotation has it: enough of it
 // to know the method before the gateway reads the request.
 type route struct {
-	verb     string   // GET, POST
-	segments []string // "" stands for a variable
-	custom   string   // what follows ":" in the last segment
-	method   string   // full name of the gRPC method
+	verb     string          // GET, POST
+	segments []string        // "" stands for a variable
+	custom   string          // what follows ":" in the last segment
+	method   string          // full name of the gRPC method
+	query    map[string]bool // its query parameters; true: may be given more than once
 }
 
 // annotatedRoutes are the routes of all methods.
@@ -42,11 +45,13 @@ func annotatedRoutes(files []protoreflect.FileDescriptor) ([]route, error) {
 		}
 		last := len(r.segments) - 1
 		r.segments[last], r.custom, _ = strings.Cut(r.segments[last], ":")
+		r.query = queryOf(m.Input(), rule)
 		for i, segment := range r.segments {
 			if strings.HasPrefix(segment, "{") {
 				if strings.ContainsAny(segment, "=*") || !strings.HasSuffix(segment, "}") {
 					return fmt.Errorf("the variable %s is not known to the router", segment)
 				}
+				delete(r.query, strings.Trim(segment, "{}"))
 				r.segments[i] = ""
 			}
 		}
@@ -54,6 +59,53 @@ func annotatedRoutes(files []protoreflect.FileDescriptor) ([]route, error) {
 		return nil
 	})
 	return out, err
+}
+
+// queryOf are the fields that a route takes from the query, by their names in the
+// .proto: all scalars, or none if it has a body.
+func queryOf(input protoreflect.MessageDescriptor, rule *annotations.HttpRule) map[string]bool {
+	query := map[string]bool{}
+	for i := range input.Fields().Len() {
+		if field := input.Fields().Get(i); rule.GetBody() == "" && field.Message() == nil {
+			query[string(field.Name())] = field.IsList()
+		}
+	}
+	return query
+}
+
+// checkQuery refuses a query that is not well-formed, or has a parameter that the
+// route does not take or takes once. The gateway overlooks them.
+func (r route) checkQuery(raw string) error {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return invalid("query", "", "the query cannot be read", "parameters of application/x-www-form-urlencoded")
+	}
+	seen := map[string]bool{}
+	for key, list := range values {
+		name := snake(key)
+		many, ok := r.query[name]
+		if !ok {
+			return invalid("query", key, "there is no such query parameter here", strings.Join(slices.Sorted(maps.Keys(r.query)), ", "))
+		}
+		if !many && (len(list) > 1 || seen[name]) {
+			return invalid("query", key, "the query parameter is given more than once", "")
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// snake is the .proto's spelling of a name in lowerCamelCase.
+func snake(name string) string {
+	var b strings.Builder
+	for _, c := range name {
+		if c >= 'A' && c <= 'Z' {
+			b.WriteByte('_')
+			c += 'a' - 'A'
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
 }
 
 // matches tells whether the path's segments are the route's.

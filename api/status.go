@@ -206,5 +206,3 @@ func clean(text string) string {
 	}
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
-
-func isInternal(err error) bool { return status.Code(err) == codes.Internal }
