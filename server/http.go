@@ -30,7 +30,10 @@ const (
 func httpServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// Of HTTP/2: a peer that drips does not finish a frame and does not answer.
+		HTTP2:    &http.HTTP2Config{SendPingTimeout: grpcQuiet, PingTimeout: grpcSilent, MaxConcurrentStreams: 250},
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 }
 

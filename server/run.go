@@ -83,17 +83,17 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	secure.TLSConfig = tlsConfig(r.own, "h2", "http/1.1")
 	for _, each := range []struct {
 		server   *http.Server
-		listener net.Listener
+		listener *limited
 	}{{secure, l.https}, {httpServer(plain, s.logger), l.http}, {httpServer(metrics, s.logger), l.metrics}} {
 		if each.listener != nil {
 			g.serve(func(ctx context.Context) error { return serveHTTP(ctx, each.server, each.listener, drainTime) })
 		}
 	}
 	if l.grpc != nil {
-		remote := s.grpcServer("grpc", credentials.NewTLS(tlsConfig(r.own, "h2")))
+		remote := s.grpcServer("grpc", credentials.NewTLS(tlsConfig(r.own, "h2")), l.grpc.cut)
 		g.serve(func(ctx context.Context) error { return serveGRPC(ctx, remote, l.grpc, drainTime) })
 	}
-	socket := s.grpcServer("socket", api.SocketCredentials())
+	socket := s.grpcServer("socket", api.SocketCredentials(), nil)
 	g.serve(func(ctx context.Context) error { return serveGRPC(ctx, socket, l.socket, drainTime) })
 
 	g.work(r.authority.Run)
@@ -146,15 +146,17 @@ const (
 	grpcQuiet     = 10 * time.Second
 	grpcSilent    = 4 * time.Second
 	grpcIdle      = 10 * time.Minute
+	// messageTimeout is how long the first message of a call may take.
+	messageTimeout = 12 * time.Second
 )
 
-func (s *Server) grpcServer(listener string, transport credentials.TransportCredentials) *grpc.Server {
+func (s *Server) grpcServer(listener string, transport credentials.TransportCredentials, cut func(remote string)) *grpc.Server {
 	methods := map[string]bool{}
 	server := s.rooms.api.GRPC(
 		grpc.Creds(transport), grpc.ConnectionTimeout(grpcHandshake),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: grpcIdle, Time: grpcQuiet, Timeout: grpcSilent}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: grpcQuiet, PermitWithoutStream: true}),
-		grpc.StatsHandler(grpcTraffic{traffic: s.metrics.traffic, listener: listener, methods: methods}),
+		grpc.StatsHandler(grpcTraffic{traffic: s.metrics.traffic, listener: listener, methods: methods, cut: cut}),
 	)
 	for service, info := range server.GetServiceInfo() {
 		for _, method := range info.Methods {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
@@ -39,32 +40,49 @@ func (t *traffic) note(listener, method, code string, took time.Duration) {
 	t.seconds.WithLabelValues(listener, method).Observe(took.Seconds())
 }
 
-// grpcTraffic is the stats.Handler of one gRPC listener.
+// grpcTraffic is the stats.Handler of one gRPC listener. It also cuts the
+// connection of a call whose first message does not come: gRPC itself waits for it
+// as long as anything arrives.
 type grpcTraffic struct {
 	traffic  *traffic
 	listener string
-	methods  map[string]bool // full names; others count as "other"
+	methods  map[string]bool     // full names; others count as "other"
+	cut      func(remote string) // nil: not on this listener
 }
 
-type methodKey struct{}
+type callKey struct{}
+
+// call is what grpcTraffic remembers of a call.
+type call struct {
+	method string
+	drip   *time.Timer // nil: not watched
+}
 
 // TagRPC implements stats.Handler.
 func (g grpcTraffic) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
-	method := info.FullMethodName
-	if !g.methods[method] {
-		method = "other"
+	c := &call{method: info.FullMethodName}
+	if !g.methods[c.method] {
+		c.method = "other"
 	}
-	return context.WithValue(ctx, methodKey{}, method)
+	if p, ok := peer.FromContext(ctx); ok && g.cut != nil {
+		c.drip = time.AfterFunc(messageTimeout, func() { g.cut(p.Addr.String()) })
+	}
+	return context.WithValue(ctx, callKey{}, c)
 }
 
 // HandleRPC implements stats.Handler.
 func (g grpcTraffic) HandleRPC(ctx context.Context, s stats.RPCStats) {
-	end, ok := s.(*stats.End)
+	c, ok := ctx.Value(callKey{}).(*call)
 	if !ok {
 		return
 	}
-	method, _ := ctx.Value(methodKey{}).(string)
-	g.traffic.note(g.listener, method, status.Code(end.Error).String(), end.EndTime.Sub(end.BeginTime))
+	end, ended := s.(*stats.End)
+	if _, arrived := s.(*stats.InPayload); (arrived || ended) && c.drip != nil {
+		c.drip.Stop()
+	}
+	if ended {
+		g.traffic.note(g.listener, c.method, status.Code(end.Error).String(), end.EndTime.Sub(end.BeginTime))
+	}
 }
 
 // TagConn implements stats.Handler.
