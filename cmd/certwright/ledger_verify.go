@@ -91,7 +91,7 @@ func listens(ctx context.Context, socket string) bool {
 
 func (a *app) verifyAtServer(ctx context.Context, signatures bool) (checked, error) {
 	var result checked
-	conn, err := a.dial()
+	conn, err := a.dial(ctx)
 	if err != nil {
 		return result, err
 	}

@@ -76,9 +76,18 @@ func summary(detail, reason, allowed, help string) string {
 		detail += "; allowed: " + allowed
 	}
 	if help != "" && !strings.Contains(detail, help) {
-		detail += "; " + help
+		detail += "; " + lowerFirst(help)
 	}
-	return detail
+	return strings.TrimSuffix(detail, ".")
+}
+
+// lowerFirst is a sentence as the continuation of another; a word that is all
+// capitals stays.
+func lowerFirst(text string) string {
+	if len(text) > 1 && text[0] >= 'A' && text[0] <= 'Z' && text[1] >= 'a' && text[1] <= 'z' {
+		return string(text[0]+'a'-'A') + text[1:]
+	}
+	return text
 }
 
 // violationLine is a broken rule on one line: reason, rule, value, what is
