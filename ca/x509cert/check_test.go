@@ -113,6 +113,10 @@ func TestCheckRefusesBounds(t *testing.T) {
 			w.Decision.Profile.Validity.Max = policy.Duration(100 * 365 * 24 * time.Hour)
 			w.Decision.NotAfter = is.cert.NotAfter.Add(time.Second)
 		},
+		"begins more than an hour ago": func(w *Want) {
+			w.Decision.NotBefore = w.Decision.NotBefore.Add(-time.Hour - time.Second)
+			w.Decision.NotAfter = w.Decision.NotBefore.Add(time.Hour)
+		},
 		"no names": func(w *Want) { w.Request.Identifiers = nil },
 	}
 	for name, change := range tests {
