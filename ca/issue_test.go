@@ -383,3 +383,27 @@ func BenchmarkIssue(b *testing.B) {
 		})
 	}
 }
+
+// TestHeld: while signing is held nothing new is issued, what was issued before
+// is still returned.
+func TestHeld(t *testing.T) {
+	held := false
+	w := newWorld(t, func(c *Config) {
+		c.Hold = func() error {
+			if held {
+				return &problem.Problem{Kind: problem.FailedPrecondition, Reason: "SIGNING_HELD"}
+			}
+			return nil
+		}
+	})
+	req := request(t, "before")
+	if _, err := w.Issue(t.Context(), req, Attach{}); err != nil {
+		t.Fatal(err)
+	}
+	held = true
+	_, err := w.Issue(t.Context(), request(t, "after"), Attach{})
+	wantProblem(t, err, problem.FailedPrecondition, "SIGNING_HELD")
+	if again, err := w.Issue(t.Context(), req, Attach{}); err != nil || !again.Repeated {
+		t.Errorf("a repetition: %v", err)
+	}
+}
