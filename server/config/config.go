@@ -107,10 +107,6 @@ type CRL struct {
 type Limits struct {
 	// Largest gRPC message and REST body in bytes.
 	GRPCBytes int `json:"grpc_bytes"`
-	// Largest CSR in bytes.
-	CSRBytes int `json:"csr_bytes"`
-	// Most names in one request.
-	Names int `json:"names"`
 	// Most units of work that may wait for the disk; what comes beyond is told to
 	// try again.
 	Queue int `json:"queue"`
@@ -141,7 +137,7 @@ func Default() Config {
 			CheckpointInterval: policy.Duration(time.Second),
 		},
 		CRL:    CRL{Shards: 16},
-		Limits: Limits{GRPCBytes: 1 << 20, CSRBytes: 16 << 10, Names: 100, Queue: 4096, Connections: 4096},
+		Limits: Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
 		Log:    Log{Level: "info", Format: "text"},
 	}
 }

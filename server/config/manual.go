@@ -43,10 +43,6 @@ func manual(key string) string {
 		return "How many shards an issuer's CRL has, 1 to 1024. Each certificate names its shard for\never; a change holds for new certificates."
 	case "limits.grpc_bytes":
 		return "Largest gRPC message and REST body in bytes."
-	case "limits.csr_bytes":
-		return "Largest CSR in bytes."
-	case "limits.names":
-		return "Most names in one request."
 	case "limits.queue":
 		return "Most units of work that may wait for the disk; what comes beyond is told to try again."
 	case "limits.connections":

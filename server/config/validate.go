@@ -59,8 +59,6 @@ func (s *Settings) Validate() error {
 	v.check(!strings.ContainsAny(c.Keys.Credential, "/\x00"), "keys.credential", "is a credential's name, not a path")
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
-	v.between("limits.csr_bytes", c.Limits.CSRBytes, 1<<10, 64<<10)
-	v.between("limits.names", c.Limits.Names, 1, 1000)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)
 	v.between("limits.connections", c.Limits.Connections, 4, 1<<20)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
