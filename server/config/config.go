@@ -26,7 +26,8 @@ type Config struct {
 	// The names in the server's own TLS certificate, which its own CA issues: DNS
 	// names and IP addresses.
 	ServerNames []string `json:"server_names"`
-	// Where the ledger and the state live: bolt:FILE, relative to data.
+	// Where the ledger and the state live: bolt:FILE, a file's
+	// name in the data folder.
 	Storage string `json:"storage"`
 	// The policy file, relative to data. It is read when a store has no policy
 	// yet, on SIGHUP and by "policy apply"; the store's active policy is the truth.

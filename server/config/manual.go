@@ -24,7 +24,7 @@ func manual(key string) string {
 	case "server_names":
 		return "The names in the server's own TLS certificate, which its own CA issues: DNS names and IP\naddresses."
 	case "storage":
-		return "Where the ledger and the state live: bolt:FILE, relative to data."
+		return "Where the ledger and the state live: bolt:FILE, a file's name in the data folder."
 	case "policy":
 		return "The policy file, relative to data. It is read when a store has no policy yet, on SIGHUP\nand by \"policy apply\"; the store's active policy is the truth."
 	case "ledger.origin":

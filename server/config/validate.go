@@ -49,7 +49,7 @@ func (s *Settings) Validate() error {
 	v.serverNames(c.ServerNames)
 	v.check(c.AdminSocket != "", "admin_socket", "must name a file")
 	file, ok := strings.CutPrefix(c.Storage, "bolt:")
-	v.check(ok && file != "", "storage", "%q is not bolt:FILE", c.Storage)
+	v.check(ok && filepath.IsLocal(file) && filepath.Base(file) == file, "storage", "%.64q is not bolt:FILE with a file's name in the data folder", c.Storage)
 	v.check(c.Policy != "", "policy", "must name a file")
 	v.ledger(c)
 	v.check(c.Keys.PassphraseFile == "" || c.Keys.Credential == "", "keys.credential",
