@@ -26,29 +26,45 @@ func (s PrincipalSpec) matches(p identity.Principal) bool {
 	if n != 1 || p.Method == identity.System || p.Bound != nil {
 		return false
 	}
-	var ok bool
+	ok := usesMethod(key, p.Method)
 	switch key {
-	case "local_socket":
-		ok = p.Method == identity.LocalSocket && p.ID == value
-	case "token":
-		ok = p.Method == identity.Token && p.ID == value
+	case "local_socket", "token", "account":
+		ok = ok && p.ID == value
 	case "acme":
-		ok = p.Method == identity.ACME && value == anyone
+		ok = ok && value == anyone
 	case "eab":
-		ok = p.Method == identity.ACME && hasClaim(p.Claims["eab"], value)
-	case "account":
-		ok = p.Method == identity.ACME && p.ID == value
+		ok = ok && hasClaim(p.Claims["eab"], value)
 	case "mtls":
-		ok = p.Method == identity.MTLS && (p.ID == value || value == anyone)
+		ok = ok && (p.ID == value || value == anyone)
 	case "oidc":
-		ok = p.Method == identity.OIDC && p.Claims["iss"] == value
+		ok = ok && p.Claims["iss"] == value
 	case "role":
-		ok = known(p.Method) && p.Has(identity.Role(value))
+		ok = ok && p.Has(identity.Role(value))
 	}
 	for name, want := range s.Claims {
 		ok = ok && hasClaim(p.Claims[name], string(want))
 	}
 	return ok && p.ID != ""
+}
+
+// usesMethod tells whether a method key means callers who proved themselves by
+// this method.
+func usesMethod(key string, m identity.Method) bool {
+	switch key {
+	case "local_socket":
+		return m == identity.LocalSocket
+	case "token":
+		return m == identity.Token
+	case "acme", "eab", "account":
+		return m == identity.ACME
+	case "mtls":
+		return m == identity.MTLS
+	case "oidc":
+		return m == identity.OIDC
+	case "role":
+		return known(m)
+	}
+	return false
 }
 
 // known tells whether the method is one that grants can speak of.
