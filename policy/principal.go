@@ -26,21 +26,7 @@ func (s PrincipalSpec) matches(p identity.Principal) bool {
 	if n != 1 || p.Method == identity.System || p.Bound != nil {
 		return false
 	}
-	ok := usesMethod(key, p.Method)
-	switch key {
-	case "local_socket", "token", "account":
-		ok = ok && p.ID == value
-	case "acme":
-		ok = ok && value == anyone
-	case "eab":
-		ok = ok && hasClaim(p.Claims["eab"], value)
-	case "mtls":
-		ok = ok && (p.ID == value || value == anyone)
-	case "oidc":
-		ok = ok && p.Claims["iss"] == value
-	case "role":
-		ok = ok && p.Has(identity.Role(value))
-	}
+	ok := usesMethod(key, p.Method) && hasValue(key, value, p)
 	for name, want := range s.Claims {
 		ok = ok && hasClaim(p.Claims[name], string(want))
 	}
@@ -63,6 +49,25 @@ func usesMethod(key string, m identity.Method) bool {
 		return m == identity.OIDC
 	case "role":
 		return known(m)
+	}
+	return false
+}
+
+// hasValue tells whether the caller, who uses the key's method, has its value.
+func hasValue(key, value string, p identity.Principal) bool {
+	switch key {
+	case "local_socket", "token", "account":
+		return p.ID == value
+	case "acme":
+		return value == anyone
+	case "eab":
+		return hasClaim(p.Claims["eab"], value)
+	case "mtls":
+		return p.ID == value || value == anyone
+	case "oidc":
+		return p.Claims["iss"] == value
+	case "role":
+		return p.Has(identity.Role(value))
 	}
 	return false
 }
