@@ -47,8 +47,11 @@ type IssuerConfig struct {
 
 // Config of an Authority.
 type Config struct {
-	Store   Store
-	Policy  func() *policy.Engine // the policy in force; Policies.Engine
+	Store  Store
+	Policy func() *policy.Engine // the policy in force; Policies.Engine
+	// InForce is the precondition under which the policy with this hash is in
+	// force, checked in the unit of the reservation; Policies.InForce. nil: none.
+	InForce func(policy [32]byte) (storage.Command, error)
 	Issuers []IssuerConfig
 	// HTTPBase is the http URL under which certificates name OCSP, CRLs and
 	// the issuer's certificate, without a trailing slash.
@@ -79,6 +82,7 @@ type Config struct {
 type Authority struct {
 	store       Store
 	policy      func() *policy.Engine
+	inForce     func([32]byte) (storage.Command, error)
 	issuers     []*issuer
 	byName      map[string]*issuer
 	byKey       map[identity.KeyID]*issuer
@@ -115,7 +119,7 @@ func New(cfg Config) (*Authority, error) {
 		return nil, fmt.Errorf("ca: %w", err)
 	}
 	a := &Authority{
-		store: inOrder(cfg.Store), policy: cfg.Policy, base: strings.TrimSuffix(cfg.HTTPBase, "/"), shards: 16,
+		store: inOrder(cfg.Store), policy: cfg.Policy, inForce: cfg.InForce, base: strings.TrimSuffix(cfg.HTTPBase, "/"), shards: 16,
 		deadline: 30 * time.Second, refusals: cfg.Refusals, now: cfg.Now, logger: cfg.Logger, abandoned: cfg.Abandoned, fault: cfg.Fault, hold: cfg.Hold,
 		byName: map[string]*issuer{}, byKey: map[identity.KeyID]*issuer{}, linter: linter,
 	}

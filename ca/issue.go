@@ -45,9 +45,19 @@ const (
 // TOKEN_SPENT, Overloaded or Unavailable if a repetition may succeed. ctx ends
 // what has left no trace; from step 5 on the issuance is brought to its end
 // whatever becomes of the caller, within Config.Deadline.
-func (a *Authority) Issue(ctx context.Context, req identity.Request, attach Attach) (_ Issued, err error) {
-	defer func() { err = a.refused(req, err) }()
+//
+// A policy that is activated between the decision and the reservation has the
+// last word: the request is decided again under it, once.
+func (a *Authority) Issue(ctx context.Context, req identity.Request, attach Attach) (Issued, error) {
+	issued, err := a.issue(ctx, req, attach)
+	if errors.Is(err, errPolicyChanged) {
+		issued, err = a.issue(ctx, req, attach)
+	}
+	return issued, a.refused(req, err)
+}
 
+// issue is Issue under one policy.
+func (a *Authority) issue(ctx context.Context, req identity.Request, attach Attach) (Issued, error) {
 	// 1. Already issued for this (principal, request ID)? Same digest: return
 	// it. Another digest: conflict.
 	if again, found, err := a.repeated(ctx, req); err != nil || found {

@@ -128,7 +128,7 @@ func (w *world) open(t testing.TB, change func(*Config)) {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Store: w.store, Policy: w.policies.Engine, HTTPBase: "http://ca.test:8080/", Server: w.server,
+		Store: w.store, Policy: w.policies.Engine, InForce: w.policies.InForce, HTTPBase: "http://ca.test:8080/", Server: w.server,
 		Issuers: []IssuerConfig{{Name: "issuing", Certificate: w.cert, Signer: w.signer}},
 		Logger:  slog.New(slog.DiscardHandler),
 	}

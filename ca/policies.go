@@ -134,6 +134,16 @@ func (p *Policies) Check(data []byte) error {
 // Engine is the policy in force.
 func (p *Policies) Engine() *policy.Engine { return p.current.Load().engine }
 
+// InForce is the precondition that the policy with this hash is in force, for
+// the unit of a reservation. The error is errPolicyChanged if it is not any more.
+func (p *Policies) InForce(hash [32]byte) (storage.Command, error) {
+	current := p.current.Load()
+	if current.Hash != hex.EncodeToString(hash[:]) {
+		return nil, errPolicyChanged
+	}
+	return storage.RequireRecord{Collection: activeCollection, ID: activeID, Version: current.stored}, nil
+}
+
 // Apply activates a document: checked, then recorded in the ledger, then in
 // force. The document that is in force already is not activated again: its
 // version is returned. Errors: Malformed with every fault; Conflict if another

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -98,6 +99,9 @@ func TestCheckPublic(t *testing.T) {
 		{"no curve", &ecdsa.PublicKey{}, "KEY_CURVE"},
 		{"not on the curve", &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, "KEY_CURVE"}, //nolint:staticcheck // a key as no constructor makes it
 		{"short Ed25519", ed[:31], "KEY_SIZE"},
+		{"Ed25519 identity", smallOrder(1), "KEY_POINT"},
+		{"Ed25519 of order 4", smallOrder(0), "KEY_POINT"},
+		{"Ed25519 not canonical", ed25519.PublicKey(append(bytes.Repeat([]byte{0xff}, 31), 0x7f)), "KEY_POINT"},
 		{"RSA 1024", mustRSA(t, 1024), "KEY_SIZE"},
 		{"RSA 2056", modulus(t, 2056, func() (p, q *big.Int) { return prime(t, 1028), prime(t, 1028) }), "KEY_SIZE"},
 		{"no modulus", &rsa.PublicKey{E: 65537}, "KEY_SIZE"},
@@ -135,6 +139,13 @@ func TestCheckPublic(t *testing.T) {
 			}
 		})
 	}
+}
+
+// smallOrder encodes the point with y = first: 1 is the identity, 0 has order 4.
+func smallOrder(first byte) ed25519.PublicKey {
+	k := make(ed25519.PublicKey, ed25519.PublicKeySize)
+	k[0] = first
+	return k
 }
 
 // TestFermatRounds: N = a² − b² with a exactly that many steps above √N.

@@ -66,7 +66,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	}
 	r.refusals = ca.NewRefusals(ca.RefusalsConfig{Store: r.store, Logger: logger})
 	r.authority, err = ca.New(ca.Config{
-		Store: r.store, Policy: r.policies.Engine, Issuers: opened.authority,
+		Store: r.store, Policy: r.policies.Engine, InForce: r.policies.InForce, Issuers: opened.authority,
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
 		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Now: r.now, Logger: logger,
 	})
