@@ -114,18 +114,33 @@ func freeAddr(t *testing.T) string {
 // start runs the server and waits until it is ready.
 func (s *server) start(args ...string) {
 	s.t.Helper()
-	s.launch(args...)
+	s.startAs(exec.Command(s.bin, s.serveArgs(args...)...))
+}
+
+// startAs runs the server by another command, and waits until it is ready.
+func (s *server) startAs(cmd *exec.Cmd) {
+	s.t.Helper()
+	s.launchAs(cmd)
 	if err := s.ready(60 * time.Second); err != nil {
 		s.t.Fatalf("server: %v\n%s", err, s.log)
 	}
 }
 
+// serveArgs are the command line of serve.
+func (s *server) serveArgs(args ...string) []string {
+	return append([]string{
+		"serve", "--dev", "--data", s.data, "--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics,
+	}, args...)
+}
+
 func (s *server) launch(args ...string) {
 	s.t.Helper()
-	s.log = &syncBuffer{}
-	s.cmd = exec.Command(s.bin, append([]string{
-		"serve", "--dev", "--data", s.data, "--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics,
-	}, args...)...)
+	s.launchAs(exec.Command(s.bin, s.serveArgs(args...)...))
+}
+
+func (s *server) launchAs(cmd *exec.Cmd) {
+	s.t.Helper()
+	s.log, s.cmd = &syncBuffer{}, cmd
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
