@@ -30,7 +30,10 @@ type PoliciesConfig struct {
 		storage.RecordReader
 	}
 	Issuers []policy.Issuer
-	System  policy.System
+	// Openable says whether a server could start with the issuers that a document
+	// names: the store's policy is the truth at the next start. nil: not asked.
+	Openable func(*policy.Document) error
+	System   policy.System
 	// First is activated if the store has no policy yet; File is its name in
 	// messages.
 	First []byte
@@ -120,6 +123,22 @@ func (p *Policies) load(ctx context.Context) error {
 	return nil
 }
 
+// judge compiles a document that is to come into force.
+func (p *Policies) judge(data []byte) (*policy.Engine, error) {
+	engine, err := p.compile(data)
+	if err != nil || p.cfg.Openable == nil {
+		return engine, err
+	}
+	if err := p.cfg.Openable(engine.Document()); err != nil {
+		return nil, &problem.Problem{
+			Kind: problem.Malformed, Reason: "ISSUER_NOT_OPEN", Rule: "issuers",
+			Detail: "the server could not start with this policy: " + err.Error(),
+			Help:   "put the key and the certificate in place first",
+		}
+	}
+	return engine, nil
+}
+
 func (p *Policies) compile(data []byte) (*policy.Engine, error) {
 	return policy.New(policy.Config{File: p.cfg.File, Data: data, Issuers: p.cfg.Issuers, System: p.cfg.System})
 }
@@ -127,7 +146,7 @@ func (p *Policies) compile(data []byte) (*policy.Engine, error) {
 // Check is Apply's judgement of a document, and activates nothing. The error is
 // Malformed with every fault.
 func (p *Policies) Check(data []byte) error {
-	_, err := p.compile(data)
+	_, err := p.judge(data)
 	return err
 }
 
@@ -149,7 +168,7 @@ func (p *Policies) InForce(hash [32]byte) (storage.Command, error) {
 // version is returned. Errors: Malformed with every fault; Conflict if another
 // server has activated one meanwhile.
 func (p *Policies) Apply(ctx context.Context, data []byte, actor string) (Version, error) {
-	engine, err := p.compile(data)
+	engine, err := p.judge(data)
 	if err != nil {
 		return Version{}, err
 	}

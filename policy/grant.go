@@ -191,8 +191,9 @@ func listOf(p identity.Identifier) identity.Names {
 	return identity.Names{DNS: one}
 }
 
-// ownerForm is what an owner looks like.
-var ownerForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}$`)
+// ownerForm is what an owner looks like. It stands in the ledger for ever, so it
+// cannot be an email address.
+var ownerForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/+-]{0,127}$`)
 
 // ownerOf is on whose behalf the request is made under the grant.
 func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
