@@ -120,7 +120,7 @@ func (s *server) start(args ...string) {
 // startAs runs the server by another command, and waits until it is ready.
 func (s *server) startAs(cmd *exec.Cmd) {
 	s.t.Helper()
-	s.launchAs(cmd)
+	s.launch(cmd)
 	if err := s.ready(60 * time.Second); err != nil {
 		s.t.Fatalf("server: %v\n%s", err, s.log)
 	}
@@ -133,12 +133,7 @@ func (s *server) serveArgs(args ...string) []string {
 	}, args...)
 }
 
-func (s *server) launch(args ...string) {
-	s.t.Helper()
-	s.launchAs(exec.Command(s.bin, s.serveArgs(args...)...))
-}
-
-func (s *server) launchAs(cmd *exec.Cmd) {
+func (s *server) launch(cmd *exec.Cmd) {
 	s.t.Helper()
 	s.log, s.cmd = &syncBuffer{}, cmd
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
