@@ -83,7 +83,7 @@ func TestLockedDatabase(t *testing.T) {
 
 	s.start()
 	second := *s
-	second.https, second.grpc, second.http, second.metrics = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	second.freeAddrs()
 	wantLine(t, second.serve(), 1, "another server is running", s.data, "--data")
 }
 

@@ -96,19 +96,22 @@ func newServer(t *testing.T) *server {
 		dir = short
 	}
 	s := &server{t: t, bin: binary, data: filepath.Join(dir, "data")}
-	s.https, s.grpc, s.http, s.metrics = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	s.freeAddrs()
 	t.Cleanup(s.stop)
 	return s
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// freeAddrs gives the server four addresses of which no two are the same.
+func (s *server) freeAddrs() {
+	s.t.Helper()
+	for _, to := range []*string{&s.https, &s.grpc, &s.http, &s.metrics} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer l.Close() // only when all four are known
+		*to = l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // start runs the server and waits until it is ready.
