@@ -78,6 +78,10 @@ type Limits struct {
 	// MalformedCSRs is how many CSRs that cannot be read are kept among the
 	// refusals per minute; 0: 60.
 	MalformedCSRs int
+	// Refusals is how many requests for a certificate one requester may have
+	// refused per minute before it is held back; 0: 600. An address may have four
+	// times as many, the admin socket any number. What is issued does not count.
+	Refusals int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -90,6 +94,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Calls, 1024)
 	set(&l.Streams, 64)
 	set(&l.MalformedCSRs, 60)
+	set(&l.Refusals, 600)
 	if l.Receive <= 0 {
 		l.Receive = 12 * time.Second
 	}

@@ -36,7 +36,10 @@ type handler struct {
 
 // register registers all services but reflection, which needs a gRPC server.
 func (s *Server) register() {
-	certwrightv1.RegisterCertificateServiceServer(s.services, &certificateService{Server: s, malformed: newBudget(s.config.Limits.MalformedCSRs)})
+	certwrightv1.RegisterCertificateServiceServer(s.services, &certificateService{
+		Server: s, malformed: newBudget(s.config.Limits.MalformedCSRs),
+		strikes: newStrikes(s.config.Limits.Refusals),
+	})
 	certwrightv1.RegisterLedgerServiceServer(s.services, &ledgerService{Server: s})
 	certwrightv1.RegisterPolicyServiceServer(s.services, &policyService{Server: s})
 	certwrightv1.RegisterTokenServiceServer(s.services, &tokenService{Server: s})

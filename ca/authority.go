@@ -222,21 +222,31 @@ func (a *Authority) Incarnation() storage.Incarnation { return a.incarnation }
 // key, for every door.
 func ParseCSR(pemOrDER []byte) (x509cert.CSR, error) { return x509cert.ParseCSR(pemOrDER) }
 
-// Preview decides a request and makes and checks its draft as Issue would (steps
-// 2 to 4), and leaves no trace: nothing is reserved, nothing is signed, nothing
-// is kept of a refusal. The error is Issue's.
-func (a *Authority) Preview(_ context.Context, req identity.Request) (policy.Decision, error) {
-	now := a.now()
-	decision, is, err := a.decide(req, now)
+// Preview is what Issue would answer.
+type Preview struct {
+	// Again is the certificate that the same request has got before, if
+	// Again.Repeated is set; nothing is decided then.
+	Again    Issued
+	Decision policy.Decision
+}
+
+// Preview takes a request through Issue's own steps 1 to 4, and leaves no trace:
+// nothing is reserved, nothing is signed, nothing is kept of a refusal. The error is
+// Issue's.
+func (a *Authority) Preview(ctx context.Context, req identity.Request) (Preview, error) {
+	b, err := a.begin(ctx, req)
 	if err != nil {
-		return policy.Decision{}, asProblem(err)
+		return Preview{}, asProblem(err)
 	}
-	d, err := a.draft(req, decision, is, now)
+	if b.again.Repeated {
+		return Preview{Again: b.again}, nil
+	}
+	d, err := a.draft(req, b.decision, b.is, b.now)
 	if err != nil {
-		return policy.Decision{}, asProblem(err)
+		return Preview{}, asProblem(err)
 	}
 	if _, err := a.check(d); err != nil {
-		return policy.Decision{}, asProblem(err)
+		return Preview{}, asProblem(err)
 	}
-	return decision, nil
+	return Preview{Decision: b.decision}, nil
 }

@@ -114,7 +114,7 @@ func TestRefusals(t *testing.T) {
 // TestRefusalsRing: the newest are kept, across restarts, whatever their size.
 func TestRefusalsRing(t *testing.T) {
 	w := newWorld(t, nil)
-	refusals := NewRefusals(RefusalsConfig{Store: w.store})
+	refusals := NewRefusals(RefusalsConfig{Store: w.store, PerMinute: 1 << 20})
 	const all = refusalsKept + 50
 	for i := range all {
 		f := NewRefusal(request(t, fmt.Sprint(i)), problem.New(problem.Denied, "no"), w.now())
@@ -132,7 +132,7 @@ func TestRefusalsRing(t *testing.T) {
 			if err := refusals.flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			refusals = NewRefusals(RefusalsConfig{Store: w.store})
+			refusals = NewRefusals(RefusalsConfig{Store: w.store, PerMinute: 1 << 20})
 		}
 	}
 	list, err := refusals.List(t.Context(), 0, 2*refusalsKept)
@@ -147,7 +147,7 @@ func TestRefusalsRing(t *testing.T) {
 // TestRefusalsBounded: a flood neither blocks nor grows; Run writes.
 func TestRefusalsBounded(t *testing.T) {
 	w := newWorld(t, nil)
-	refusals := NewRefusals(RefusalsConfig{Store: w.store})
+	refusals := NewRefusals(RefusalsConfig{Store: w.store, PerMinute: 1 << 20})
 	for range 2 * refusalsWaiting {
 		refusals.Note(Refusal{Time: w.now()})
 	}
