@@ -112,10 +112,7 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 // open starts the server on its files: a new incarnation.
 func (w *world) open(t testing.TB, change func(*Config)) {
 	t.Helper()
-	var err error
-	if w.store, err = bolt.Open(context.WithoutCancel(t.Context()), bolt.Config{Path: w.path}); err != nil {
-		t.Fatal(err)
-	}
+	w.openStore(t)
 	keyID, err := identity.KeyIDOf(w.signer.Public())
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +133,14 @@ func (w *world) open(t testing.TB, change func(*Config)) {
 		change(&cfg)
 	}
 	if w.Authority, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) openStore(t testing.TB) {
+	t.Helper()
+	var err error
+	if w.store, err = bolt.Open(context.WithoutCancel(t.Context()), bolt.Config{Path: w.path}); err != nil {
 		t.Fatal(err)
 	}
 }
