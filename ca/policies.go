@@ -27,6 +27,7 @@ const (
 type PoliciesConfig struct {
 	Store interface {
 		storage.Committer
+		storage.LedgerReader
 		storage.RecordReader
 	}
 	Issuers []policy.Issuer
@@ -118,6 +119,9 @@ func (p *Policies) load(ctx context.Context) error {
 	}
 	if hex.EncodeToString(v.Hash[:]) != active.Hash || engine.Hash() != v.Hash {
 		return fmt.Errorf("active policy: version %d is not the document that was activated", active.Number)
+	}
+	if err := activated(ctx, p.cfg.Store, v); err != nil {
+		return err
 	}
 	p.current.Store(&inForce{activeRecord: active, engine: engine, stored: rec.Version})
 	return nil
