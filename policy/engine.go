@@ -50,6 +50,8 @@ type System struct {
 
 // Decision is a permission: the profile and the bounds that hold.
 type Decision struct {
+	// Profile is that of the document, its KeyUsage without what a key of this
+	// algorithm cannot be used for.
 	Profile Profile
 	Issuer  string // name
 	Grant   string // name of the grant that covers the request
@@ -75,8 +77,10 @@ type Engine struct {
 	issuers    map[string]*issuer
 	detached   bool // the issuers are not known
 	grants     []*grant
-	system     *grant // nil: the server has nothing for itself
+	deny       *patterns // for every caller but the server
+	system     *grant    // nil: the server has nothing for itself
 	conditions []*condition
+	warnings   []string
 }
 
 // New parses and compiles a document. The error is a *problem.Problem of kind
@@ -85,7 +89,7 @@ func New(cfg Config) (*Engine, error) {
 	c := newCompiler(cfg.File, cfg.Data)
 	e := &Engine{data: slices.Clone(cfg.Data), hash: sha256.Sum256(cfg.Data), document: &c.doc,
 		profiles: map[string]Profile{}, issuers: map[string]*issuer{}, detached: cfg.WithoutIssuers,
-		grants: c.grants, conditions: c.conditions}
+		grants: c.grants, deny: c.deny, conditions: c.conditions}
 	for _, p := range c.doc.Profiles {
 		e.profiles[p.Name] = p
 	}
@@ -110,6 +114,7 @@ func New(cfg Config) (*Engine, error) {
 	if err := c.read.Err(); err != nil {
 		return nil, err
 	}
+	e.warnings = c.warnings()
 	return e, nil
 }
 
@@ -121,6 +126,10 @@ func (e *Engine) Data() []byte { return slices.Clone(e.data) }
 
 // Document is the parsed document; not to be changed.
 func (e *Engine) Document() *Document { return e.document }
+
+// Warnings are what in the document has no effect in this version, a line each:
+// "file:line: key path: what". None of them is a fault.
+func (e *Engine) Warnings() []string { return slices.Clone(e.warnings) }
 
 // Profiles are the profiles in the document's order.
 func (e *Engine) Profiles() []Profile { return slices.Clone(e.document.Profiles) }
@@ -152,7 +161,7 @@ func (e *Engine) CheckBound(b identity.Bound) error {
 		}
 	}
 	if !ownerForm.MatchString(b.Owner) {
-		fail("owner", b.Owner, "name an owner: letters, digits and . _ @ / + -", "it has no owner, or one that has not the form of an owner")
+		fail("owner", b.Owner, "name a team or service", ownerFault(b.Owner))
 	}
 	if b.Allow.Empty() {
 		fail("allow", "", "", "it allows no name")

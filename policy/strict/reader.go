@@ -112,19 +112,39 @@ func syntax(err error) (int, string) {
 // Fault notes a fault found in the value at the path, unless the value could
 // not be read at all.
 func (r *Reader) Fault(path string, f Fault) {
-	line := 0
 	for p := path; ; p = parent(p) {
 		if r.broken[p] {
 			return
-		}
-		if line == 0 {
-			line = r.lines[p]
 		}
 		if p == "" {
 			break
 		}
 	}
-	r.at(line, path, f)
+	r.at(r.line(path), path, f)
+}
+
+// Place is where the value at the path stands: "file:line: key path".
+func (r *Reader) Place(path string) string { return r.place(r.line(path), path) }
+
+// line is the line of the path, or of the nearest above it that has one; else 0.
+func (r *Reader) line(path string) int {
+	for p := path; p != ""; p = parent(p) {
+		if line := r.lines[p]; line > 0 {
+			return line
+		}
+	}
+	return r.lines[""]
+}
+
+func (r *Reader) place(line int, path string) string {
+	place := r.file
+	if line > 0 {
+		place += ":" + strconv.Itoa(line)
+	}
+	if path != "" {
+		place += ": " + path
+	}
+	return place
 }
 
 // Odd tells whether the mapping at the path has an unknown key: what seems to be
@@ -135,15 +155,8 @@ func (r *Reader) at(line int, path string, f Fault) {
 	if f.Reason == "" {
 		f.Reason = "INVALID_VALUE"
 	}
-	rule := r.file
-	if line > 0 {
-		rule += ":" + strconv.Itoa(line)
-	}
-	if path != "" {
-		rule += ": " + path
-	}
 	r.faults = append(r.faults, fault{line: line, violation: problem.Violation{
-		Reason: f.Reason, Rule: rule, Value: f.Value, Allowed: f.Allowed, Help: f.Help, Detail: f.Detail,
+		Reason: f.Reason, Rule: r.place(line, path), Value: f.Value, Allowed: f.Allowed, Help: f.Help, Detail: f.Detail,
 	}})
 }
 
