@@ -116,7 +116,7 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 		return issuers{}, err
 	}
 	r.log, err = ledger.Open(ctx, ledger.Config{
-		Store: r.store, Origin: c.Ledger.Origin, Signer: signer, Lock: c.Path(c.Ledger.Lock),
+		Store: r.store, Origin: c.Ledger.Origin, Signer: signer, Lock: c.Path(c.Ledger.Lock), MissingLock: s.options.missingLock(),
 		Interval: time.Duration(c.Ledger.CheckpointInterval), Now: r.now, Logger: s.logger,
 	})
 	if err != nil {
@@ -134,6 +134,17 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 		return issuers{}, err
 	}
 	return opened, recordIssuers(ctx, r.store, opened)
+}
+
+// missingLock is what a missing last-seen file means to the ledger.
+func (o *Options) missingLock() ledger.MissingLock {
+	switch {
+	case o.AcceptMissingLock:
+		return ledger.AcceptMissing
+	case o.Config.Dev:
+		return ledger.WarnMissing
+	}
+	return ledger.RefuseMissing
 }
 
 // openAPI opens what callers meet.

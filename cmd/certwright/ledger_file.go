@@ -87,11 +87,7 @@ func (a *app) beside(ctx context.Context, dir string) (ledger.VerifyConfig, erro
 		return verify, badSettings(exitUsage, err)
 	}
 	c := settings.Config
-	if lock := c.Path(c.Ledger.Lock); exists(lock) {
-		verify.Lock = lock
-	} else {
-		a.note("There is no last-seen file %s: whether entries are missing at the end cannot be told.", lock)
-	}
+	verify.Lock = c.Path(c.Ledger.Lock) // that it is missing is a finding
 	if certificate := filepath.Join(dir, datadir.IssuingCRT); exists(certificate) {
 		if verify.Issuers, err = a.readCertificates(certificate); err != nil {
 			return verify, err
