@@ -56,6 +56,9 @@ func (a *Authority) decide(req identity.Request, now time.Time) (policy.Decision
 	if err := keys.CheckPublic(req.PublicKey); err != nil {
 		return policy.Decision{}, nil, err
 	}
+	if err := a.own.check(req); err != nil {
+		return policy.Decision{}, nil, err
+	}
 	decision, err := a.policy().Decide(req, now)
 	if err != nil {
 		return policy.Decision{}, nil, err
