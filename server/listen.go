@@ -35,12 +35,16 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 			l.close()
 		}
 	}()
+	limits := connLimits{most: c.Limits.Connections, perAddress: c.Limits.PerAddress()}
+	strangers := limits // HTTP has timeouts of its own
+	strangers.stranger = grpcStranger
 	for _, each := range []struct {
 		to            **limited
 		address, flag string
+		limits        connLimits
 	}{
-		{&l.https, c.Listen.HTTPS, "https"}, {&l.grpc, c.Listen.GRPC, "grpc"},
-		{&l.http, c.Listen.HTTP, "http"}, {&l.metrics, c.Listen.Metrics, "metrics"},
+		{&l.https, c.Listen.HTTPS, "https", limits}, {&l.grpc, c.Listen.GRPC, "grpc", strangers},
+		{&l.http, c.Listen.HTTP, "http", limits}, {&l.metrics, c.Listen.Metrics, "metrics", limits},
 	} {
 		if each.address == config.Off {
 			continue
@@ -49,7 +53,7 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 		if err != nil {
 			return l, explainListen(err, each.address, each.flag)
 		}
-		*each.to = limitConnections(bound, c.Limits.Connections)
+		*each.to = limitConnections(bound, each.limits)
 	}
 	socket, err := listenSocket(ctx, c.Path(c.AdminSocket))
 	if err != nil {
