@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 // rooms are the opened rooms.
 type rooms struct {
 	now       func() time.Time
+	keys      ownKeys
 	store     *bolt.Store
 	log       *ledger.Log
 	refusals  *ca.Refusals
@@ -37,6 +39,25 @@ type rooms struct {
 	own       *ownCertificate
 	clock     *clockGuard
 	watch     *watch
+}
+
+// ownKeys are the keys of the server itself and the names of its certificate.
+type ownKeys struct {
+	checkpoint, server crypto.Signer
+	names              []identity.Identifier
+}
+
+// openKeys opens the keys of the server itself.
+func openKeys(ctx context.Context, c *config.Config) (own ownKeys, err error) {
+	if own.names, err = config.Identifiers(c.ServerNames); err != nil {
+		return own, fmt.Errorf("server_names: %w", err)
+	}
+	own.checkpoint, err = keys.Open(ctx, keys.Config{URI: c.Ledger.CheckpointKey, Dir: c.Data, Passphrase: c.Passphrase()})
+	if err != nil {
+		return own, err
+	}
+	own.server, err = keys.Open(ctx, keys.Config{URI: "file:" + datadir.ServerKey, Dir: c.Data, Passphrase: c.Passphrase()})
+	return own, err
 }
 
 // openRooms opens everything below the listeners, floor by floor.
@@ -66,6 +87,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	r.refusals = ca.NewRefusals(ca.RefusalsConfig{Store: r.store, Logger: logger})
 	r.authority, err = ca.New(ca.Config{
 		Store: r.store, Policy: r.policies.Engine, InForce: r.policies.InForce, Issuers: opened.authority,
+		Keys: []crypto.PublicKey{s.root.PublicKey, r.keys.checkpoint.Public()}, ServerKey: r.keys.server.Public(),
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
 		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Now: r.now, Logger: logger,
 	})
@@ -80,7 +102,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	if err := r.openAPI(s); err != nil {
 		return r, err
 	}
-	return r, r.openOwn(ctx, s)
+	return r, r.startOwn(ctx, s)
 }
 
 // lastEntry is the time of the ledger's last entry; zero if it cannot be read.
@@ -107,24 +129,19 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 	if err != nil {
 		return issuers{}, err
 	}
-	names, err := config.Identifiers(c.ServerNames)
-	if err != nil {
-		return issuers{}, fmt.Errorf("server_names: %w", err)
-	}
-	signer, err := keys.Open(ctx, keys.Config{URI: c.Ledger.CheckpointKey, Dir: c.Data, Passphrase: c.Passphrase()})
-	if err != nil {
+	if r.keys, err = openKeys(ctx, c); err != nil {
 		return issuers{}, err
 	}
 	r.log, err = ledger.Open(ctx, ledger.Config{
-		Store: r.store, Origin: c.Ledger.Origin, Signer: signer, Lock: c.Path(c.Ledger.Lock), MissingLock: s.options.missingLock(),
+		Store: r.store, Origin: c.Ledger.Origin, Signer: r.keys.checkpoint, Lock: c.Path(c.Ledger.Lock), MissingLock: s.options.missingLock(),
 		Interval: time.Duration(c.Ledger.CheckpointInterval), Now: r.now, Logger: s.logger,
 	})
 	if err != nil {
 		return issuers{}, err
 	}
 	r.policies, err = ca.OpenPolicies(ctx, ca.PoliciesConfig{
-		Store: r.store, Issuers: opened.policy, System: policy.System{Names: names, Profile: serverProfile},
-		First: data, File: file, Now: r.now,
+		Store: r.store, Issuers: opened.policy, System: policy.System{Names: r.keys.names, Profile: serverProfile},
+		ServerKey: r.keys.server.Public(), First: data, File: file, Now: r.now, Logger: s.logger,
 		Openable: func(doc *policy.Document) error {
 			_, err := openIssuers(context.WithoutCancel(ctx), c, doc, s.root)
 			return err
@@ -171,19 +188,10 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	return err
 }
 
-// openOwn opens the server's key and has its certificate issued.
-func (r *rooms) openOwn(ctx context.Context, s *Server) error {
-	c := &s.options.Config
-	signer, err := keys.Open(ctx, keys.Config{URI: "file:" + datadir.ServerKey, Dir: c.Data, Passphrase: c.Passphrase()})
-	if err != nil {
-		return err
-	}
-	names, err := config.Identifiers(c.ServerNames)
-	if err != nil {
-		return fmt.Errorf("server_names: %w", err)
-	}
+// startOwn has the server's own certificate issued.
+func (r *rooms) startOwn(ctx context.Context, s *Server) error {
 	r.own = &ownCertificate{
-		issuer: r.authority, store: r.store, signer: signer, names: names, now: r.now, logger: s.logger,
+		issuer: r.authority, store: r.store, signer: r.keys.server, names: r.keys.names, now: r.now, logger: s.logger,
 		root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, renewed: make(chan struct{}, 1),
 	}
 	for _, info := range r.authority.Issuers() {
