@@ -16,9 +16,10 @@ func policyCheckCommand(a *app) *cobra.Command {
 		long: `
 Reads and compiles a policy file (- is standard input): unknown keys, wrong
 values, names that are not defined, conditions that do not compile. Every fault
-comes with file, line and key; exits with 8 if there is one. No server is asked:
-what depends on its issuers (their end, their name constraints) is checked by
-policy apply.`,
+comes with file, line and key; exits with 8 if there is one. Principals that
+nobody can be in this version are warned of. No server is asked: what depends on
+its issuers (their end, their name constraints) and on its own certificate is
+checked by policy apply.`,
 		example: `
 certwright policy check certwright-data/policy.yaml
 certwright policy show | certwright policy check -`,
@@ -28,6 +29,9 @@ certwright policy show | certwright policy check -`,
 			engine, err := a.compile(args[0])
 			if err != nil {
 				return err
+			}
+			for _, warning := range engine.Warnings() {
+				a.note("warning: %s.", warning)
 			}
 			a.note("%s is a policy: %d profiles, %d grants, %d conditions.", args[0], len(engine.Document().Profiles),
 				len(engine.Document().Grants), len(engine.Document().Conditions))
