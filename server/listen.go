@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
 )
@@ -67,11 +68,11 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 func explainListen(err error, address, flag string) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s is in use: stop what listens there, or choose another address with --%s host:port", address, flag)
+		return problem.New(problem.Unavailable, "%s is in use: stop what listens there, or choose another address with --%s host:port", address, flag)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("no permission to listen on %s: choose a port from 1024 on with --%s host:port", address, flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s is no address of this machine: choose another with --%s host:port", address, flag)
+		return problem.New(problem.Unavailable, "%s is no address of this machine: choose another with --%s host:port", address, flag)
 	}
 	return fmt.Errorf("cannot listen on %s (--%s): %w", address, flag, err)
 }

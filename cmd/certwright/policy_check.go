@@ -33,8 +33,8 @@ certwright policy show | certwright policy check -`,
 			for _, warning := range engine.Warnings() {
 				a.note("warning: %s.", warning)
 			}
-			a.note("%s is a policy: %d profiles, %d grants, %d conditions.", args[0], len(engine.Document().Profiles),
-				len(engine.Document().Grants), len(engine.Document().Conditions))
+			a.note("%s is a policy: %s, %s, %s.", args[0], counted(len(engine.Document().Profiles), "profile"),
+				counted(len(engine.Document().Grants), "grant"), counted(len(engine.Document().Conditions), "condition"))
 			return nil
 		},
 	}.command()

@@ -42,7 +42,7 @@ certwright serve --config /etc/certwright/certwright.yaml --data /var/lib/certwr
 					given[key] = flag.Value.String()
 				}
 			}
-			settings, err := a.settings(cmd, file, dev, given)
+			settings, err := a.loadSettings(cmd, config.Sources{File: file, Flags: given, Dev: dev})
 			if err != nil {
 				return badSettings(exitUsage, err)
 			}
@@ -87,10 +87,14 @@ func (a *app) serve(ctx context.Context, c config.Config, accept bool) error {
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
-	return server.Run(ctx, server.Options{
+	s, err := server.Open(ctx, server.Options{
 		Config: c, AcceptMissingLock: accept, Version: version, Program: program(), Out: a.out, Logger: newLogger(a.err, c.Log),
 		Reload: reload, NotifySocket: a.getenv("NOTIFY_SOCKET"),
 	})
+	if err != nil {
+		return unstarted(err)
+	}
+	return s.Run(ctx)
 }
 
 // program is how this one was called, for the next command that the server names.
