@@ -44,7 +44,7 @@ certwright policy show | certwright policy check -`,
 
 // compile makes an engine of a file; its faults are findings of a check.
 func (a *app) compile(file string) (*policy.Engine, error) {
-	data, err := a.readInput(file)
+	data, err := a.readPolicy(file)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +53,16 @@ func (a *app) compile(file string) (*policy.Engine, error) {
 		return nil, findings(file, err)
 	}
 	return engine, nil
+}
+
+// readPolicy reads a policy file. One that is too large is found here: the server
+// would not know its name.
+func (a *app) readPolicy(file string) ([]byte, error) {
+	data, err := a.readInput(file)
+	if err == nil && len(data) > policy.MaxSize {
+		err = failf(exitFound, "%s has %d bytes: a policy has at most %d KiB", file, len(data), policy.MaxSize>>10)
+	}
+	return data, err
 }
 
 // findings words the faults of a file as the failure of a check: one line that
