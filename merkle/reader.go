@@ -41,3 +41,6 @@ func (t tiles) ReadTiles(want []tlog.Tile) ([][]byte, error) {
 	}
 	return out, nil
 }
+
+// LeafHash is the hash of a leaf (RFC 6962 §2.1: SHA-256 of 0x00 and the entry).
+func LeafHash(entry []byte) [HashSize]byte { return tlog.RecordHash(entry) }

@@ -131,10 +131,13 @@ func addBytes(b *cryptobyte.Builder, v []byte) {
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(v) })
 }
 
+// readBytes leaves out as it is if there are none.
 func readBytes(s *cryptobyte.String, out *[]byte) bool {
 	var v cryptobyte.String
 	ok := s.ReadUint16LengthPrefixed(&v)
-	*out = v
+	if len(v) > 0 {
+		*out = v
+	}
 	return ok
 }
 

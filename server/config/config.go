@@ -5,80 +5,84 @@
 // -update").
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/certwright/certwright/policy"
+)
 
 // Config is every setting. Its field comments are the manual; a key is the path
-// of the yaml tags, joined by dots.
+// of the json tags, joined by dots.
 type Config struct {
 	// The data folder: keys, ledger, admin socket. From a file, relative to that
 	// file's folder. By flag or environment only, if the file lies in the data
 	// folder itself.
-	Data   string `yaml:"data" flag:"data"`
-	Listen Listen `yaml:"listen"`
+	Data   string `json:"data" flag:"data"`
+	Listen Listen `json:"listen"`
 	// The Unix socket for admins on this machine, relative to data. Root and the
 	// server's own user are admins on it. The path may have about 107 bytes.
-	AdminSocket string  `yaml:"admin_socket"`
-	BaseURL     BaseURL `yaml:"base_url"`
+	AdminSocket string  `json:"admin_socket"`
+	BaseURL     BaseURL `json:"base_url"`
 	// The names in the server's own TLS certificate, which its own CA issues: DNS
 	// names and IP addresses.
-	ServerNames []string `yaml:"server_names"`
+	ServerNames []string `json:"server_names"`
 	// Where the ledger and the state live: bolt:FILE, relative to data.
-	Storage string `yaml:"storage"`
+	Storage string `json:"storage"`
 	// The policy file, relative to data. It is read when a store has no policy
 	// yet, on SIGHUP and by "policy apply"; the store's active policy is the truth.
-	Policy string `yaml:"policy"`
-	Ledger Ledger `yaml:"ledger"`
-	Keys   Keys   `yaml:"keys"`
-	CRL    CRL    `yaml:"crl"`
-	Limits Limits `yaml:"limits"`
-	Log    Log    `yaml:"log"`
+	Policy string `json:"policy"`
+	Ledger Ledger `json:"ledger"`
+	Keys   Keys   `json:"keys"`
+	CRL    CRL    `json:"crl"`
+	Limits Limits `json:"limits"`
+	Log    Log    `json:"log"`
 
 	// Dev is the --dev flag: keys are kept in clear inside the data folder, which
 	// is made at the first start. It is never set by a file.
-	Dev bool `yaml:"-"`
+	Dev bool `json:"-"`
 }
 
 // Listen is where the server listens: host:port each, port 0 for any free one,
 // "off" for none.
 type Listen struct {
 	// REST and /openapi.json, over TLS.
-	HTTPS string `yaml:"https" flag:"https"`
+	HTTPS string `json:"https" flag:"https"`
 	// gRPC, over TLS.
-	GRPC string `yaml:"grpc" flag:"grpc"`
+	GRPC string `json:"grpc" flag:"grpc"`
 	// Plain HTTP for what relying parties fetch: the CA certificates that the
 	// certificates' AIA extension names.
-	HTTP string `yaml:"http" flag:"http"`
+	HTTP string `json:"http" flag:"http"`
 	// Plain HTTP for operators: /metrics, /healthz, /livez, /readyz. Keep it on
 	// loopback or a management network: it asks nobody who they are.
-	Metrics string `yaml:"metrics" flag:"metrics"`
+	Metrics string `json:"metrics" flag:"metrics"`
 }
 
 // BaseURL is under which URLs others reach the server. The request's Host never
 // counts.
 type BaseURL struct {
 	// What answers name. Empty: https://localhost with the port of listen.https.
-	HTTPS string `yaml:"https"`
+	HTTPS string `json:"https"`
 	// What certificates name in AIA and CRL distribution points; it stands in every
 	// certificate until that expires. Empty: http://localhost with the port of
 	// listen.http.
-	HTTP string `yaml:"http"`
+	HTTP string `json:"http"`
 }
 
 // Ledger is about the book.
 type Ledger struct {
 	// The ledger's name, the first line of its checkpoints. It cannot change
 	// later.
-	Origin string `yaml:"origin"`
+	Origin string `json:"origin"`
 	// The Ed25519 key that signs checkpoints, as a key URI; file: is relative to
 	// data.
-	CheckpointKey string `yaml:"checkpoint_key"`
+	CheckpointKey string `json:"checkpoint_key"`
 	// The file that keeps the last checkpoint this server has signed, relative to
 	// data. It must be neither in data nor in data's backup (with --dev it may be): by
 	// it the server sees that an older ledger was put in place. Empty:
 	// ../certwright-lock, with --dev: lock.
-	Lock string `yaml:"lock"`
+	Lock string `json:"lock"`
 	// How often a checkpoint is signed, if there are new entries. 100ms to 1m.
-	CheckpointInterval time.Duration `yaml:"checkpoint_interval"`
+	CheckpointInterval policy.Duration `json:"checkpoint_interval"`
 }
 
 // Keys is how the private keys are encrypted. One of the two, or neither with
@@ -86,40 +90,40 @@ type Ledger struct {
 type Keys struct {
 	// File with the passphrase of the key files, relative to data; one trailing
 	// newline does not count. Keep it out of data and its backup.
-	PassphraseFile string `yaml:"passphrase_file"`
+	PassphraseFile string `json:"passphrase_file"`
 	// Name of the systemd credential with the passphrase (LoadCredential= or
 	// LoadCredentialEncrypted= in the unit).
-	Credential string `yaml:"credential"`
+	Credential string `json:"credential"`
 }
 
 // CRL is about certificate revocation lists.
 type CRL struct {
 	// How many shards an issuer's CRL has, 1 to 1024. Each certificate names its shard for ever;
 	// a change holds for new certificates.
-	Shards int `yaml:"shards"`
+	Shards int `json:"shards"`
 }
 
 // Limits bound what one request may cost.
 type Limits struct {
 	// Largest gRPC message and REST body in bytes.
-	GRPCBytes int `yaml:"grpc_bytes"`
+	GRPCBytes int `json:"grpc_bytes"`
 	// Largest CSR in bytes.
-	CSRBytes int `yaml:"csr_bytes"`
+	CSRBytes int `json:"csr_bytes"`
 	// Most names in one request.
-	Names int `yaml:"names"`
+	Names int `json:"names"`
 	// Most units of work that may wait for the disk; what comes beyond is told to
 	// try again.
-	Queue int `yaml:"queue"`
+	Queue int `json:"queue"`
 	// Most open connections on each listener; further ones wait.
-	Connections int `yaml:"connections"`
+	Connections int `json:"connections"`
 }
 
 // Log is about the log on standard error.
 type Log struct {
 	// debug, info, warn or error.
-	Level string `yaml:"level"`
+	Level string `json:"level"`
 	// text or json.
-	Format string `yaml:"format"`
+	Format string `json:"format"`
 }
 
 // Default is what holds without file, environment and flags.
@@ -134,7 +138,7 @@ func Default() Config {
 		Ledger: Ledger{
 			Origin:             "localhost/certwright",
 			CheckpointKey:      "file:keys/checkpoint.key",
-			CheckpointInterval: time.Second,
+			CheckpointInterval: policy.Duration(time.Second),
 		},
 		CRL:    CRL{Shards: 16},
 		Limits: Limits{GRPCBytes: 1 << 20, CSRBytes: 16 << 10, Names: 100, Queue: 4096, Connections: 4096},

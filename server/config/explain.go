@@ -23,7 +23,7 @@ func (s *Settings) Explain(key string) (Explanation, error) {
 	known := settings()
 	i := slices.IndexFunc(known, func(each setting) bool { return each.key == key })
 	if i < 0 {
-		return Explanation{}, fmt.Errorf("%.64s: unknown key%s", key, didYouMean(key, known))
+		return Explanation{}, fmt.Errorf("%.64s: unknown key%s", key, didYouMean(key, s.Keys()))
 	}
 	return s.explain(known[i]), nil
 }
@@ -52,54 +52,67 @@ func (s *Settings) explain(each setting) Explanation {
 // YAML is the whole configuration as a file that gives the same configuration,
 // but for data, which goes by flag.
 func (s *Settings) YAML() string {
-	return render(func(b *strings.Builder, indent string, each setting, name string) {
+	return render(func(b *strings.Builder, indent string, each setting, name string) bool {
 		if each.key == "data" {
 			fmt.Fprintf(b, "# %s: %s\n", name, each.text(&s.Config))
-			return
+			return true
 		}
 		fmt.Fprintf(b, "%s%s: %s\n", indent, name, each.text(&s.Config))
+		return true
 	})
 }
 
-// File is a new configuration file: every setting with its manual, commented out
-// where it has its default, set where set has a value for it.
-func File(set map[string]string) string {
+// File is a new configuration file for c: every setting with its manual, commented
+// out where it has its default. The data folder goes by flag.
+func File(c Config) string {
 	standard := Default()
-	text := render(func(b *strings.Builder, indent string, each setting, name string) {
+	text := render(func(b *strings.Builder, indent string, each setting, name string) bool {
 		if each.key == "data" {
-			return
+			return false
 		}
 		for line := range strings.SplitSeq(manual(each.key), "\n") {
 			fmt.Fprintf(b, "%s# %s\n", indent, line)
 		}
-		if text, ok := set[each.key]; ok {
-			c := Default()
-			if each.set(&c, text) == nil {
-				fmt.Fprintf(b, "%s%s: %s\n", indent, name, each.text(&c))
-				return
-			}
+		if value := each.text(&c); value != each.text(&standard) {
+			fmt.Fprintf(b, "%s%s: %s\n", indent, name, value)
+			return true
 		}
-		fmt.Fprintf(b, "%s#%s: %s\n", indent, name, each.text(&standard))
+		fmt.Fprintf(b, "#%s%s: %s\n", indent, name, each.text(&standard))
+		return false
 	})
-	return "# Certwright's configuration. A value that is commented out is the default. CERTWRIGHT_* and\n" +
-		"# flags stand above this file: \"certwright config explain KEY\" tells what holds and why.\n\n" + text
+	return "# Certwright's configuration. A line that begins with # and no blank is a setting at its default: to\n" +
+		"# change it, take its # away, and that of its section. CERTWRIGHT_* and flags stand above this file:\n" +
+		"# \"certwright config explain KEY\" tells what holds and where it comes from.\n\n" + text
 }
 
-// render writes the sections of the settings and each setting by line.
-func render(line func(b *strings.Builder, indent string, each setting, name string)) string {
-	var b strings.Builder
-	section := ""
+// render writes each setting by line, which tells whether it has set a value, and
+// the heads of sections; that of a section without a value is commented out.
+func render(line func(b *strings.Builder, indent string, each setting, name string) bool) string {
+	var all, part strings.Builder
+	section, used := "", false
+	flush := func() {
+		if section != "" {
+			if !used {
+				all.WriteByte('#')
+			}
+			fmt.Fprintf(&all, "%s:\n", section)
+		}
+		all.WriteString(part.String())
+		part.Reset()
+		used = false
+	}
 	for _, each := range settings() {
 		in, name, nested := strings.Cut(each.key, ".")
 		indent := "  "
 		if !nested {
 			in, name, indent = "", each.key, ""
 		}
-		if in != section && in != "" {
-			fmt.Fprintf(&b, "%s:\n", in)
+		if in != section {
+			flush()
+			section = in
 		}
-		section = in
-		line(&b, indent, each, name)
+		used = line(&part, indent, each, name) || used
 	}
-	return b.String()
+	flush()
+	return all.String()
 }

@@ -95,11 +95,11 @@ type environ struct {
 func (s *Settings) environment(all []string) (environ, error) {
 	env := environ{values: map[string]variable{}}
 	byName := map[string]setting{}
-	var names []setting
+	var names []string
 	for _, each := range settings() {
 		for _, name := range each.env() {
 			byName[name] = each
-			names = append(names, setting{key: name})
+			names = append(names, name)
 		}
 	}
 	for _, line := range all {
@@ -150,27 +150,5 @@ func (s *Settings) loadFile(src Sources, env environ) error {
 		return fmt.Errorf("configuration file: %w", err)
 	}
 	s.File = file
-	found, err := parseFile(file, data)
-	problems := []error{err}
-	for _, a := range found {
-		if err := s.assign(a, inData); err != nil {
-			problems = append(problems, fmt.Errorf("%s:%d: %w", file, a.node.Line, err))
-		}
-	}
-	return errors.Join(problems...)
-}
-
-func (s *Settings) assign(a assignment, inData bool) error {
-	key := a.setting.key
-	if key == "data" && inData {
-		return errors.New("data: this file was found in the data folder: set data by --data or CERTWRIGHT_DATA")
-	}
-	if err := a.assign(&s.Config); err != nil {
-		return err
-	}
-	s.sources[key] = fmt.Sprintf("%s:%d", s.File, a.node.Line)
-	if key == "data" && !filepath.IsAbs(s.Config.Data) {
-		s.Config.Data = filepath.Join(filepath.Dir(s.File), s.Config.Data)
-	}
-	return nil
+	return s.apply(data, inData)
 }

@@ -34,7 +34,7 @@ func comments(t *testing.T) map[string]string {
 	var walk func(name, prefix string)
 	walk = func(name, prefix string) {
 		for _, field := range types[name].Fields.List {
-			tag := reflect.StructTag(strings.Trim(field.Tag.Value, "`")).Get("yaml")
+			tag := reflect.StructTag(strings.Trim(field.Tag.Value, "`")).Get("json")
 			if inner, ok := field.Type.(*ast.Ident); ok && types[inner.Name] != nil {
 				walk(inner.Name, prefix+tag+".")
 				continue

@@ -1,11 +1,11 @@
 package config
 
 import (
+	"encoding"
 	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // setting is one key of the configuration: where it lives in Config and how it
@@ -39,7 +39,7 @@ func settingsOf(t reflect.Type, prefix string, index []int) []setting {
 	var all []setting
 	for i := range t.NumField() {
 		field := t.Field(i)
-		name := field.Tag.Get("yaml")
+		name := field.Tag.Get("json")
 		if name == "-" {
 			continue
 		}
@@ -70,6 +70,12 @@ func (s setting) value(c *Config) reflect.Value {
 // commas.
 func (s setting) set(c *Config, text string) error {
 	v := s.value(c)
+	if into, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if err := into.UnmarshalText([]byte(text)); err != nil {
+			return fmt.Errorf("%s: %w", s.key, err)
+		}
+		return nil
+	}
 	switch v.Interface().(type) {
 	case string:
 		v.SetString(text)
@@ -79,12 +85,6 @@ func (s setting) set(c *Config, text string) error {
 			return fmt.Errorf("%s: %.64q is not a whole number", s.key, text)
 		}
 		v.SetInt(int64(n))
-	case time.Duration:
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return fmt.Errorf("%s: %.64q is not a duration such as 500ms, 5s, 24h", s.key, text)
-		}
-		v.SetInt(int64(d))
 	case []string:
 		var list []string
 		for part := range strings.SplitSeq(text, ",") {

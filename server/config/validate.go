@@ -54,6 +54,8 @@ func (s *Settings) Validate() error {
 	v.ledger(c)
 	v.check(c.Keys.PassphraseFile == "" || c.Keys.Credential == "", "keys.credential",
 		"keys.passphrase_file is set too: only one of the two can hold the passphrase")
+	v.check(c.Keys.PassphraseFile == "" || !inside(c.Data, c.Path(c.Keys.PassphraseFile)), "keys.passphrase_file",
+		"lies in the data folder: whoever has the keys would have the passphrase; keep it elsewhere")
 	v.check(!strings.ContainsAny(c.Keys.Credential, "/\x00"), "keys.credential", "is a credential's name, not a path")
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
@@ -124,8 +126,9 @@ func (v *validator) ledger(c *Config) {
 	v.check(l.Origin != "" && len(l.Origin) <= 255 && strings.IndexFunc(l.Origin, notOrigin) < 0, "ledger.origin",
 		"%.64q is not a name such as ca.internal/certwright, without spaces and \"+\"", l.Origin)
 	v.check(l.CheckpointKey != "", "ledger.checkpoint_key", "must be a key URI")
-	v.check(l.CheckpointInterval >= 100*time.Millisecond && l.CheckpointInterval <= time.Minute,
-		"ledger.checkpoint_interval", "%s is not between 100ms and 1m", l.CheckpointInterval)
+	interval := time.Duration(l.CheckpointInterval)
+	v.check(interval >= 100*time.Millisecond && interval <= time.Minute,
+		"ledger.checkpoint_interval", "%s is not between 100ms and 1m", interval)
 	if !c.Dev && l.Lock != "" {
 		v.check(!inside(c.Data, c.Path(l.Lock)), "ledger.lock",
 			"%s lies in the data folder %s: a restored data folder would bring its own; name a file elsewhere", l.Lock, c.Data)
@@ -147,6 +150,35 @@ func inside(dir, path string) bool {
 	}
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// Inside tells whether a path lies in the data folder.
+func (c *Config) Inside(path string) bool { return inside(c.Data, path) }
+
+// HTTPBase is base_url.http, or what it stands for if the listener has the
+// address listening; empty: the configured address. It is empty if there is
+// neither a base URL nor a listener.
+func (c *Config) HTTPBase(listening string) string {
+	return base("http", c.BaseURL.HTTP, c.Listen.HTTP, listening)
+}
+
+// HTTPSBase is base_url.https in the same way.
+func (c *Config) HTTPSBase(listening string) string {
+	return base("https", c.BaseURL.HTTPS, c.Listen.HTTPS, listening)
+}
+
+func base(scheme, configured, address, listening string) string {
+	if configured != "" {
+		return configured
+	}
+	if listening != "" {
+		address = listening
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "" // off
+	}
+	return scheme + "://localhost:" + port
 }
 
 // Path is a file name of the configuration, relative to the data folder.

@@ -30,7 +30,8 @@ const Version = 1
 const (
 	FormatFile = "format"
 	RootCert   = "root.crt"
-	RootCRL    = "root.crl" // of the init ceremony
+	RootCRL    = "root.crl"
+	Transcript = "ceremony.txt" // of init
 	KeyDir     = "keys"
 	RootKey    = "keys/root.key" // with --dev only
 	IssuingKey = "keys/issuing.key"

@@ -1,0 +1,51 @@
+package token
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/storage"
+)
+
+// created is the commands that write the making of a token into the ledger. IP
+// addresses and emails stand as commitments, their values in an erasable place.
+func created(id string, r record) (storage.Unit, error) {
+	var unit storage.Unit
+	action := entry.Action{
+		Action: "token.created",
+		Target: id,
+		Detail: fmt.Sprintf("owner=%s profiles=%s uses=%d expires=%s dns=%s uri=%s", r.Owner,
+			strings.Join(r.Profiles, ","), r.Uses, r.Expires.UTC().Format(time.RFC3339),
+			strings.Join(r.Names.DNS, ","), strings.Join(r.Names.URI, ",")),
+	}
+	commit := func(kind string, patterns []string) {
+		for _, pattern := range patterns {
+			var salt [32]byte
+			_, _ = rand.Read(salt[:]) // never fails
+			value := []byte(kind + ":" + pattern)
+			commitment := entry.Commit(salt, value)
+			action.Commitments = append(action.Commitments, commitment)
+			unit = append(unit, storage.PutErasable{Commitment: commitment, Salt: salt, Value: value})
+		}
+	}
+	commit("ip", r.Names.IP)
+	commit("email", r.Names.Email)
+	draft, err := action.Draft(r.Creator)
+	if err != nil {
+		return nil, fmt.Errorf("token %s: %w", id, err)
+	}
+	return append(unit, storage.AppendEntry{Entry: draft}), nil
+}
+
+// revoked is the command that writes the revocation of a token into the ledger.
+func revoked(id string, r record, actor string) (storage.Unit, error) {
+	action := entry.Action{Action: "token.revoked", Target: id, Detail: "owner=" + r.Owner}
+	draft, err := action.Draft(actor)
+	if err != nil {
+		return nil, fmt.Errorf("token %s: %w", id, err)
+	}
+	return storage.Unit{storage.AppendEntry{Entry: draft}}, nil
+}

@@ -1,0 +1,142 @@
+package x509cert
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+
+	zx509 "github.com/zmap/zcrypto/x509"
+	_ "github.com/zmap/zlint/v3" // registers the lints of all sources
+	"github.com/zmap/zlint/v3/lint"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/problem"
+)
+
+// The sets of lints that a profile can name.
+const (
+	LintRFC5280    = "rfc5280"    // zlint's lints of RFC 5280
+	LintCertwright = "certwright" // our own, below
+	LintBaseline   = "baseline"   // zlint's of the CA/Browser Forum's Baseline Requirements: refuse internal names
+)
+
+// Linter holds the sets of lints. It is made once: choosing from zlint's
+// registry is slow. Safe for concurrent use.
+type Linter struct {
+	sets map[string]zlints
+}
+
+// zlints are some of zlint's lints, with the configuration they run under.
+type zlints struct {
+	lints  []*lint.CertificateLint
+	config lint.Configuration
+}
+
+// NewLinter makes the Linter of all sets.
+func NewLinter() (*Linter, error) {
+	l := &Linter{sets: map[string]zlints{}}
+	for name, source := range map[string]lint.LintSource{
+		LintRFC5280: lint.RFC5280, LintBaseline: lint.CABFBaselineRequirements,
+	} {
+		registry, err := lint.GlobalRegistry().Filter(lint.FilterOptions{IncludeSources: lint.SourceList{source}})
+		if err != nil {
+			return nil, fmt.Errorf("lints %s: %w", name, err)
+		}
+		set := zlints{lints: registry.CertificateLints().Lints(), config: registry.GetConfiguration()}
+		if len(set.lints) == 0 {
+			return nil, fmt.Errorf("lints %s: there are none", name)
+		}
+		l.sets[name] = set
+	}
+	return l, nil
+}
+
+// lint runs the named sets on a certificate whose signature is a placebo.
+// Errors and fatal results fail; warnings and notices do not.
+func (l *Linter) lint(cert *x509.Certificate, sets []string) error {
+	var failed []problem.Violation
+	var parsed *zx509.Certificate
+	for _, name := range sets {
+		if name == LintCertwright {
+			failed = append(failed, ownLints(cert)...)
+			continue
+		}
+		set, ok := l.sets[name]
+		if !ok {
+			return problem.New(problem.Internal, "profile names unknown lints %.32q", name)
+		}
+		if parsed == nil {
+			var err error
+			if parsed, err = zx509.ParseCertificate(cert.Raw); err != nil {
+				return &problem.Problem{Kind: problem.Internal, Reason: "DRAFT_DIFFERS", Err: fmt.Errorf("draft is not readable to the linter: %w", err)}
+			}
+		}
+		for _, z := range set.lints {
+			if r := z.Execute(parsed, set.config); r.Status >= lint.Error {
+				failed = append(failed, violation(z.Name, strings.TrimSpace(z.Description+" "+r.Details), z.Citation))
+			}
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return &problem.Problem{
+		Kind: problem.Denied, Reason: "LINT", Detail: "the certificate would break rules of form", Violations: failed,
+		Help: "change the request, or the profile that makes it so",
+	}
+}
+
+func violation(name, detail, citation string) problem.Violation {
+	return problem.Violation{
+		Reason: "LINT", Rule: "lint " + name, Value: name, Detail: detail, Allowed: citation,
+	}
+}
+
+// ownLints are the set "certwright": what holds for every certificate of this
+// CA, whatever the profile says.
+func ownLints(cert *x509.Certificate) []problem.Violation {
+	var failed []problem.Violation
+	add := func(name, format string, args ...any) {
+		failed = append(failed, violation(name, fmt.Sprintf(format, args...), "certwright"))
+	}
+	if cert.SerialNumber.Sign() <= 0 || cert.SerialNumber.BitLen() < 8*10 {
+		add("e_certwright_serial_short", "the serial number is shorter than its 80 random bits")
+	}
+	if len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) == 0 || slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		add("e_certwright_purpose_open", "the certificate is not limited to purposes by an extended key usage")
+	}
+	if _, isRSA := cert.PublicKey.(*rsa.PublicKey); !isRSA && cert.KeyUsage&(x509.KeyUsageKeyEncipherment|x509.KeyUsageDataEncipherment) != 0 {
+		add("e_certwright_encipherment_without_rsa", "only an RSA key can encipher (RFC 8813 §3, RFC 8410 §5)")
+	}
+	if len(cert.CRLDistributionPoints) == 0 && len(cert.OCSPServer) == 0 {
+		add("e_certwright_no_revocation_pointer", "the certificate names neither OCSP nor a CRL")
+	}
+	for _, id := range certificateNames(cert) {
+		if again, err := id.Canonical(); err != nil || again != id {
+			add("e_certwright_name_not_canonical", "%s is not in canonical form", id)
+		}
+	}
+	return failed
+}
+
+func certificateNames(cert *x509.Certificate) []identity.Identifier {
+	var out []identity.Identifier
+	add := func(kind identity.IdentifierType, value string) {
+		out = append(out, identity.Identifier{Type: kind, Value: value})
+	}
+	for _, n := range cert.DNSNames {
+		add(identity.DNS, n)
+	}
+	for _, n := range cert.IPAddresses {
+		add(identity.IP, n.String())
+	}
+	for _, n := range cert.URIs {
+		add(identity.URI, n.String())
+	}
+	for _, n := range cert.EmailAddresses {
+		add(identity.Email, n)
+	}
+	return out
+}

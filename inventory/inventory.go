@@ -1,0 +1,154 @@
+// Package inventory answers what was issued: a search over certificates by a
+// filter (AIP-160), what is about to expire and has no successor, and the
+// earliest expiry of each owner. It reads the store's indexes; it keeps nothing.
+//
+// A certificate is superseded if a valid one of the same owner with the same set
+// of names was issued after it. To find that one, at most 2,000 certificates
+// that bear the first name are read, newest first; beyond them a certificate
+// counts as not superseded.
+package inventory
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/storage"
+)
+
+// Issuer is an issuer by its two names.
+type Issuer struct {
+	Name  string
+	KeyID identity.KeyID
+}
+
+// Config of an Inventory.
+type Config struct {
+	Store storage.CertificateReader
+	// Issuers are the issuers whose certificates are searched by their names; a
+	// certificate of another issuer has its key ID as the name.
+	Issuers []Issuer
+	// Labels reads a certificate's labels, for filters that name one. Nil: there
+	// are none.
+	Labels func(context.Context, storage.Certificate) (map[string]string, error)
+	Now    func() time.Time // nil: time.Now
+}
+
+// Inventory searches. Its methods may be called by many goroutines at once.
+type Inventory struct {
+	config Config
+}
+
+// New makes an Inventory over a store.
+func New(c Config) (*Inventory, error) {
+	if c.Store == nil {
+		return nil, errors.New("inventory: no store")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Inventory{config: c}, nil
+}
+
+// Row is a certificate in a list.
+type Row struct {
+	storage.Certificate
+	Superseded bool
+}
+
+// The states that a certificate is in for readers. Exactly one holds.
+const (
+	StateReserved  = "RESERVED"
+	StateIssued    = "ISSUED"
+	StateAbandoned = "ABANDONED"
+	StateRevoked   = "REVOKED"
+	StateExpired   = "EXPIRED"
+)
+
+// StateOf is the certificate's state at a time. REVOKED and ABANDONED win over
+// EXPIRED; an abandoned certificate, whose serial is revoked, is ABANDONED.
+func StateOf(c storage.Certificate, now time.Time) string {
+	switch {
+	case c.State == storage.Abandoned:
+		return StateAbandoned
+	case c.Revocation != nil:
+		return StateRevoked
+	case c.State == storage.Reserved:
+		return StateReserved
+	case now.After(c.NotAfter):
+		return StateExpired
+	}
+	return StateIssued
+}
+
+// IssuerName is the name of the issuer with this key, else the key ID's text.
+func (v *Inventory) IssuerName(id identity.KeyID) string {
+	for _, issuer := range v.config.Issuers {
+		if issuer.KeyID == id {
+			return issuer.Name
+		}
+	}
+	return id.String()
+}
+
+// Superseded tells whether a later valid certificate of the same owner with the
+// same names exists.
+func (v *Inventory) Superseded(ctx context.Context, c storage.Certificate) (bool, error) {
+	return newSuccessors(v.config.Store, v.config.Now()).of(ctx, c)
+}
+
+// successors finds the newest valid certificate of each group (owner and set of
+// names), each group once.
+type successors struct {
+	store  storage.CertificateReader
+	now    time.Time
+	newest map[string]uint64 // group → ledger index
+}
+
+func newSuccessors(store storage.CertificateReader, now time.Time) *successors {
+	return &successors{store: store, now: now, newest: map[string]uint64{}}
+}
+
+// maxSuccessorRows bounds the search for one group's newest certificate.
+const maxSuccessorRows = 2000
+
+func (s *successors) of(ctx context.Context, c storage.Certificate) (bool, error) {
+	if len(c.Names) == 0 {
+		return false, nil
+	}
+	group := c.Intent.Owner
+	for _, name := range c.Names {
+		group += "\x00" + name.String()
+	}
+	if newest, ok := s.newest[group]; ok {
+		return newest > c.Index, nil
+	}
+	query := storage.Query{Order: storage.ByName, Value: c.Names[0].String(), Descending: true, Limit: 8}
+	for seen := 0; seen < maxSuccessorRows; query.Limit = min(4*query.Limit, 500) {
+		page, err := s.store.Certificates(ctx, query)
+		if err != nil {
+			return false, err
+		}
+		for _, other := range page.Certificates {
+			if s.valid(other) && other.Intent.Owner == c.Intent.Owner && slices.Equal(other.Names, c.Names) {
+				s.newest[group] = other.Index
+				return other.Index > c.Index, nil
+			}
+			if other.Index <= c.Index {
+				return false, nil
+			}
+		}
+		if page.Next == nil {
+			return false, nil
+		}
+		seen += len(page.Certificates)
+		query.After = page.Next
+	}
+	return false, nil
+}
+
+func (s *successors) valid(c storage.Certificate) bool {
+	return StateOf(c, s.now) == StateIssued && !s.now.Before(c.NotBefore)
+}

@@ -1,0 +1,126 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"fmt"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/storage"
+)
+
+const (
+	page    = 500 // certificates read at once
+	workers = 2   // that verify signatures
+)
+
+// certificates is the second pass: every certificate's row.
+func (v *verification) certificates(ctx context.Context) error {
+	issuers := map[identity.KeyID]*x509.Certificate{}
+	for _, c := range v.Issuers {
+		id, err := identity.KeyIDOf(c.PublicKey)
+		if err != nil {
+			return fmt.Errorf("issuer %s: %w", c.Subject, err)
+		}
+		issuers[id] = c
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	pages := make(chan []storage.Certificate, workers)
+	group.Go(func() error {
+		defer close(pages)
+		return v.pages(ctx, pages)
+	})
+	for range workers {
+		group.Go(func() error {
+			for list := range pages {
+				for _, c := range list {
+					if ctx.Err() != nil {
+						return ctx.Err()
+					}
+					v.certificate(c, issuers)
+				}
+				v.progress.at(list[len(list)-1].Index, v.head.Size)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// pages sends the rows of all intents that were there at the beginning.
+func (v *verification) pages(ctx context.Context, out chan<- []storage.Certificate) error {
+	q := storage.Query{Order: storage.ByIndex, Limit: page}
+	for {
+		p, err := v.Store.Certificates(ctx, q)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			v.wrong("certificate", storage.NoIndex, "", "certificates cannot be read any further after %d: %v", v.summary.Certificates, err)
+			return nil
+		}
+		if len(p.Certificates) > 0 {
+			v.summary.Certificates += uint64(len(p.Certificates))
+			select {
+			case out <- p.Certificates:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if p.Next == nil || len(p.Certificates) > 0 && p.Certificates[len(p.Certificates)-1].Index >= v.head.Size {
+			return nil
+		}
+		q.After = p.Next
+	}
+}
+
+// certificate compares one row with its intent, and checks its signature.
+func (v *verification) certificate(c storage.Certificate, issuers map[identity.KeyID]*x509.Certificate) {
+	serial := c.Serial.String()
+	if c.Index < v.head.Size && !v.intents.has(c.Index) {
+		v.wrong("certificate", c.Index, serial, "the certificate's row names entry %d, which is no issuance intent", c.Index)
+	}
+	if c.State != storage.Issued {
+		return
+	}
+	tbs, err := tbsOf(c.DER)
+	if err != nil {
+		v.wrong("certificate", c.Index, serial, "the stored certificate cannot be read: %v", err)
+		return
+	}
+	if !bytes.Equal(tbs, c.Intent.TBS) {
+		v.wrong("certificate", c.Index, serial, "the stored certificate's TBS is not that of its intent, entry %d", c.Index)
+		return
+	}
+	if !v.Signatures {
+		return
+	}
+	issuer, ok := issuers[c.Issuer]
+	if !ok {
+		v.wrong("signature", c.Index, serial, "there is no CA certificate for the issuer %s", c.Issuer)
+		return
+	}
+	cert, err := x509.ParseCertificate(c.DER)
+	if err != nil {
+		v.wrong("signature", c.Index, serial, "the stored certificate cannot be read: %v", err)
+		return
+	}
+	if err := issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
+		v.wrong("signature", c.Index, serial, "the certificate's signature does not hold under %s: %v", issuer.Subject, err)
+	}
+}
+
+// tbsOf is the TBSCertificate inside a certificate's DER.
+func tbsOf(der []byte) ([]byte, error) {
+	s := cryptobyte.String(der)
+	var certificate, tbs cryptobyte.String
+	if !s.ReadASN1(&certificate, asn1.SEQUENCE) || !s.Empty() || !certificate.ReadASN1Element(&tbs, asn1.SEQUENCE) {
+		return nil, errNotDER
+	}
+	return tbs, nil
+}

@@ -1,0 +1,252 @@
+package ledger
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/storage"
+)
+
+// VerifyStore is what Verify reads.
+type VerifyStore interface {
+	storage.LedgerReader
+	storage.CertificateReader
+	storage.RecordReader
+	storage.Scrubber
+}
+
+// VerifyConfig says what to verify, and how deep.
+type VerifyConfig struct {
+	Store VerifyStore
+	// Signatures: verify the signature of every certificate too.
+	Signatures bool
+	// Issuers are the CA certificates for Signatures.
+	Issuers []*x509.Certificate
+	// VerifierKey checks the checkpoints' signatures; empty: not checked.
+	VerifierKey string
+	// Lock is the path of the last-seen file; empty: not compared.
+	Lock string
+	// Progress is called now and then with how many of the entries are done;
+	// nil: never. Calls do not overlap, and done never falls.
+	Progress func(done, total uint64)
+}
+
+// Summary is the result of Verify.
+type Summary struct {
+	Entries      uint64   // in the ledger when the check began
+	Certificates uint64   // whose rows were compared with their intents
+	Root         [32]byte // recomputed, at Entries
+	Findings     int      // reported; 0: everything holds
+}
+
+// verification is one run of Verify.
+type verification struct {
+	VerifyConfig
+	mu       sync.Mutex
+	report   func(storage.Finding)
+	summary  Summary
+	head     storage.Head
+	seen     []seen
+	intents  bitmap // the entries that are intents
+	last     time.Time
+	origin   string
+	progress progress
+}
+
+// seen is a checkpoint that the ledger must contain, and where it stands.
+type seen struct {
+	where string
+	Checkpoint
+}
+
+// Verify recomputes the ledger from its raw entries and compares everything
+// that is stored with it: every leaf hash and tile, the root, the checkpoint
+// and the last-seen file, the form and time of every entry, each certificate's
+// TBS with its intent's, and by the store's own scrub all that follows from the
+// entries. What is wrong goes to report, one call at a time; each names the
+// entry, serial or tile. The error says only that the check itself could not be
+// made. A running server may write meanwhile: what is newer than the head at
+// the beginning is not looked at, except by the scrub.
+func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (Summary, error) {
+	v := &verification{VerifyConfig: c, report: report}
+	// In this order: each may be newer than the one before, never older.
+	if err := v.readSeen(ctx); err != nil {
+		return v.summary, err
+	}
+	var err error
+	if v.head, err = c.Store.Head(ctx); err != nil {
+		return v.summary, fmt.Errorf("ledger: read the head: %w", err)
+	}
+	v.summary.Entries = v.head.Size
+	v.intents = make(bitmap, v.head.Size/64+1)
+	v.progress = progress{report: c.Progress, total: v.head.Size}
+	spans := [3]int{35, 60, 100} // percent of the work, at the end of each pass
+	if c.Signatures {
+		spans = [3]int{8, 90, 100}
+	}
+	for i, pass := range []func(context.Context) error{v.hashes, v.certificates, v.scrub} {
+		v.progress.span(spans[i])
+		if err := pass(ctx); err != nil {
+			return v.summary, fmt.Errorf("ledger: %w", err)
+		}
+	}
+	v.progress.span(100)
+	v.progress.at(1, 1)
+	return v.summary, nil
+}
+
+func (v *verification) finding(f storage.Finding) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.summary.Findings++
+	if v.report != nil {
+		v.report(f)
+	}
+}
+
+func (v *verification) wrong(kind string, index uint64, subject, format string, args ...any) {
+	v.finding(storage.Finding{Kind: kind, Index: index, Subject: subject, Detail: fmt.Sprintf(format, args...)})
+}
+
+// readSeen reads the last-seen file and the stored checkpoint.
+func (v *verification) readSeen(ctx context.Context) error {
+	if v.Lock != "" {
+		cp, err := readLock(v.Lock, v.VerifierKey)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			v.wrong("checkpoint", storage.NoIndex, v.Lock, "there is no last-seen file: that nothing was taken away cannot be shown")
+		case err != nil:
+			v.wrong("checkpoint", storage.NoIndex, v.Lock, "%v", err)
+		default:
+			v.seen = append(v.seen, seen{"last-seen file", cp})
+		}
+	}
+	last, err := readStored(ctx, v.Store, v.VerifierKey)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		v.wrong("checkpoint", storage.NoIndex, latest, "%v", err)
+	case last.version == 0:
+		v.wrong("checkpoint", storage.NoIndex, latest, "there is no stored checkpoint")
+	default:
+		v.seen = append(v.seen, seen{"stored checkpoint", last.Checkpoint})
+	}
+	if len(v.seen) == 2 && v.seen[1].Size < v.seen[0].Size {
+		v.wrong("checkpoint", storage.NoIndex, latest, "the stored checkpoint covers %d entries, the last-seen file %d: the database is older",
+			v.seen[1].Size, v.seen[0].Size)
+	}
+	return nil
+}
+
+// hashes is the first pass: every entry, every hash.
+func (v *verification) hashes(ctx context.Context) error {
+	r := rehash{store: v.Store, each: v.entry, report: v.finding}
+	stops := make([]uint64, 0, len(v.seen)+1)
+	for _, s := range v.seen {
+		if s.Size <= v.head.Size {
+			stops = append(stops, s.Size)
+			r.trust = append(r.trust, s.Checkpoint)
+		} else {
+			v.wrong("checkpoint", v.head.Size, s.where, "the %s covers %d entries, the ledger has %d: the entries from %d on are missing",
+				s.where, s.Size, v.head.Size, v.head.Size)
+		}
+	}
+	r.trust = append(r.trust, Checkpoint{Size: v.head.Size, Root: v.head.Root})
+	for i, stop := range append(stops, v.head.Size) {
+		if stop < r.tree.size { // the last-seen file is newer than the stored checkpoint: reported already
+			continue
+		}
+		if err := r.to(ctx, stop); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			v.wrong("entry", r.tree.size, "", "%v", err)
+			return nil
+		}
+		root, err := r.tree.root()
+		if err != nil {
+			return err
+		}
+		v.compareRoot(i, len(stops), stop, root)
+	}
+	return nil
+}
+
+// compareRoot compares the recomputed root with stop i's: a seen one's, or
+// after them the head's.
+func (v *verification) compareRoot(i, seen int, size uint64, root tlog.Hash) {
+	if i == seen {
+		v.summary.Root = root
+		if v.head.Root != root {
+			v.wrong("head", storage.NoIndex, "", "the stored root of %d entries is %x, the entries' own is %x", size, v.head.Root, root)
+		}
+		return
+	}
+	for _, s := range v.seen {
+		if s.Size == size && s.Root != root {
+			v.wrong("checkpoint", storage.NoIndex, s.where, "the %s has the root %x at %d entries, the entries' own is %x", s.where, s.Root, size, root)
+		}
+		if s.Size == size && v.origin != "" && s.Origin != v.origin {
+			v.wrong("checkpoint", storage.NoIndex, s.where, "the %s is of origin %q, the genesis of %q", s.where, s.Origin, v.origin)
+		}
+	}
+}
+
+// entry checks the form of one entry.
+func (v *verification) entry(index uint64, raw []byte) {
+	if index%batch == 0 {
+		v.progress.at(index, v.head.Size)
+	}
+	e, err := entry.Parse(raw)
+	if err != nil {
+		v.wrong("entry", index, "", "entry %d: %v", index, err)
+		return
+	}
+	if e.Time.Before(v.last) {
+		v.wrong("entry", index, "", "entry %d is of %s, earlier than the entry before it: %s", index, e.Time.Format(time.RFC3339Nano), v.last.Format(time.RFC3339Nano))
+	}
+	v.last = e.Time
+	body, err := entry.ParseBody(e.Draft)
+	if err != nil {
+		v.wrong("entry", index, "", "entry %d: %v", index, err)
+		return
+	}
+	if (index == 0) != (e.Kind == entry.Genesis) {
+		v.wrong("entry", index, "", "entry %d is a %s: the first entry, and no other, is the genesis", index, e.Kind)
+	}
+	switch b := body.(type) {
+	case entry.Origin:
+		v.origin = b.Origin
+	case entry.Intent:
+		v.intents.set(index)
+		if _, err := serialOf(b.TBS); err != nil {
+			v.wrong("entry", index, "", "entry %d: %v", index, err)
+		}
+	case entry.SSH:
+		v.intents.set(index)
+	case entry.Abandoned:
+		if b.Index >= index || !v.intents.has(b.Index) {
+			v.wrong("entry", index, "", "entry %d abandons entry %d, which is no earlier intent", index, b.Index)
+		}
+	}
+}
+
+// scrub is the last pass: what only the backend can see.
+func (v *verification) scrub(ctx context.Context) error {
+	if err := v.Store.Scrub(ctx, v.progress.at, v.finding); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		v.wrong("store", storage.NoIndex, "", "the scrub did not end: %v", err)
+	}
+	return nil
+}

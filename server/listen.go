@@ -1,0 +1,179 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/certwright/certwright/server/config"
+	"github.com/certwright/certwright/server/datadir"
+)
+
+// Addresses are where the server listens, as host:port with the ports that it
+// really got; empty: no such listener.
+type Addresses struct {
+	HTTPS, GRPC, HTTP, Metrics string
+	// Socket is the path of the admin socket.
+	Socket string
+}
+
+// listeners are the bound sockets; nil: switched off.
+type listeners struct {
+	https, grpc, http, metrics, socket net.Listener
+}
+
+// listen binds everything, or nothing.
+func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
+	l = &listeners{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	for _, each := range []struct {
+		to            *net.Listener
+		address, flag string
+	}{
+		{&l.https, c.Listen.HTTPS, "https"}, {&l.grpc, c.Listen.GRPC, "grpc"},
+		{&l.http, c.Listen.HTTP, "http"}, {&l.metrics, c.Listen.Metrics, "metrics"},
+	} {
+		if each.address == config.Off {
+			continue
+		}
+		bound, err := (&net.ListenConfig{}).Listen(ctx, "tcp", each.address)
+		if err != nil {
+			return l, explainListen(err, each.address, each.flag)
+		}
+		*each.to = limitConnections(bound, c.Limits.Connections)
+	}
+	socket, err := listenSocket(ctx, c.Path(c.AdminSocket))
+	if err != nil {
+		return l, err
+	}
+	l.socket = limitConnections(socket, c.Limits.Connections)
+	return l, nil
+}
+
+// explainListen says in one line what to do.
+func explainListen(err error, address, flag string) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s is in use: stop what listens there, or choose another address with --%s host:port", address, flag)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no permission to listen on %s: choose a port from 1024 on with --%s host:port", address, flag)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s is no address of this machine: choose another with --%s host:port", address, flag)
+	}
+	return fmt.Errorf("cannot listen on %s (--%s): %w", address, flag, err)
+}
+
+// listenSocket binds the admin socket with mode 0600. What a killed server left
+// there is removed: the data folder's lock is held, so that nobody else uses it.
+func listenSocket(ctx context.Context, path string) (net.Listener, error) {
+	if err := datadir.CheckSocket(path); err != nil {
+		return nil, err
+	}
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("admin socket: %w", err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return nil, fmt.Errorf("%s is in the way of the admin socket and is not a socket: remove it, or set admin_socket", path)
+	default:
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("admin socket: %w", err)
+		}
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket %s: %w", path, err)
+	}
+	// Who may connect is decided by peer credentials; the mode is a second wall.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("admin socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+func (l *listeners) all() []net.Listener {
+	return []net.Listener{l.https, l.grpc, l.http, l.metrics, l.socket}
+}
+
+// close closes what is open. A listener whose server has closed it already says
+// so, which is no news.
+func (l *listeners) close() {
+	for _, each := range l.all() {
+		if each != nil {
+			_ = each.Close()
+		}
+	}
+}
+
+func (l *listeners) addresses() Addresses {
+	text := func(l net.Listener) string {
+		if l == nil {
+			return ""
+		}
+		return l.Addr().String()
+	}
+	return Addresses{
+		HTTPS: text(l.https), GRPC: text(l.grpc), HTTP: text(l.http), Metrics: text(l.metrics), Socket: text(l.socket),
+	}
+}
+
+// limited accepts at most so many connections at a time; further ones wait in
+// the system's backlog.
+type limited struct {
+	net.Listener
+	free   chan struct{}
+	closed chan struct{}
+	once   sync.Once
+}
+
+func limitConnections(l net.Listener, most int) net.Listener {
+	return &limited{Listener: l, free: make(chan struct{}, most), closed: make(chan struct{})}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.free <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.free
+		return nil, err
+	}
+	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.free })}, nil
+}
+
+func (l *limited) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *limitedConn) Close() error {
+	err := c.Conn.Close()
+	c.release()
+	return err
+}
+
+// SyscallConn lets peer credentials be read from the admin socket.
+func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
+	raw, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return raw.SyscallConn()
+}

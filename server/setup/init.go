@@ -1,0 +1,202 @@
+package setup
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/server/config"
+	"github.com/certwright/certwright/server/datadir"
+)
+
+// Ceremony is what "certwright init" asks for. Empty fields have defaults.
+type Ceremony struct {
+	// Config is the configuration of the server to be; it is written into the data
+	// folder. Its keys section must name a passphrase.
+	Config config.Config
+	// RootDir is the folder for the root's key, outside the data folder; it is made
+	// if it is not there. To be taken offline afterwards.
+	RootDir string
+	// CommonName of the CAs, followed by "Root CA" and "Issuing CA". Empty:
+	// Certwright.
+	CommonName   string
+	Organization string // optional
+	// RootAlgorithm (ecdsa-p384) and IssuingAlgorithm (ecdsa-p256) are names of
+	// package keys.
+	RootAlgorithm, IssuingAlgorithm string
+	// RootValidity (20 years) and IssuingValidity (5 years).
+	RootValidity, IssuingValidity time.Duration
+	// CRLValidity of the root's empty CRL; empty: as long as the issuing CA.
+	CRLValidity time.Duration
+	// Permit and Exclude are the issuing CA's name constraints.
+	Permit, Exclude identity.Names
+	// Actor is who holds the ceremony, for the ledger. Empty: local_socket:admin.
+	Actor string
+	Now   time.Time // zero: the clock's
+}
+
+// Result is what a ceremony has made.
+type Result struct {
+	Root, Issuing *x509.Certificate
+	RootKey       string // path
+	RootCert      string // path in the data folder
+	RootCRL       string // path in the data folder
+	Config        string // path
+	Policy        string // path
+	Transcript    string // path
+}
+
+func (c *Ceremony) complete() {
+	text := func(s *string, standard string) {
+		if *s == "" {
+			*s = standard
+		}
+	}
+	span := func(d *time.Duration, standard time.Duration) {
+		if *d == 0 {
+			*d = standard
+		}
+	}
+	text(&c.CommonName, "Certwright")
+	text(&c.RootAlgorithm, keys.ECDSAP384)
+	text(&c.IssuingAlgorithm, keys.ECDSAP256)
+	text(&c.Actor, identity.Principal{Method: identity.LocalSocket, ID: "admin"}.String())
+	span(&c.RootValidity, 20*year)
+	span(&c.IssuingValidity, 5*year)
+	span(&c.CRLValidity, c.IssuingValidity)
+	if c.Now.IsZero() {
+		c.Now = time.Now()
+	}
+}
+
+// check refuses what would make a CA that is less safe than it looks.
+func (c *Ceremony) check() error {
+	if c.Config.Dev {
+		return errors.New("init makes a CA for production: leave --dev out, or start \"certwright serve --dev\"")
+	}
+	if c.Config.Passphrase() == nil {
+		return errors.New("the keys need a passphrase: name its file with --passphrase-file, or a systemd credential with --credential")
+	}
+	if c.RootDir == "" {
+		return errors.New("name a folder for the root's key with --root-dir: it is to be taken offline")
+	}
+	if c.Config.Inside(c.RootDir) {
+		return fmt.Errorf("--root-dir %s lies in the data folder: the server must run without the root's key; name a folder elsewhere", c.RootDir)
+	}
+	if c.IssuingValidity > c.RootValidity {
+		return errors.New("the issuing CA would outlive the root: give it a shorter validity")
+	}
+	lock := c.Config.Path(c.Config.Ledger.Lock)
+	if _, err := os.Lstat(lock); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is there: it belongs to another CA's ledger; set ledger.lock to another path, or remove the file if that CA is gone", lock)
+	}
+	_, err := datadir.Read(c.Config.Data)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s holds a CA already: name another folder with --data", c.Config.Data)
+	case errors.Is(err, datadir.ErrNone):
+		return nil
+	}
+	return err
+}
+
+// Init makes a CA for production: keys encrypted, the root's in RootDir, and a
+// data folder without it. Nothing that is there is overwritten.
+func Init(ctx context.Context, c Ceremony) (Result, error) {
+	c.complete()
+	if err := c.check(); err != nil {
+		return Result{}, err
+	}
+	rootDir, err := filepath.Abs(c.RootDir)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := os.MkdirAll(rootDir, 0o700); err != nil {
+		return Result{}, fmt.Errorf("--root-dir: %w", err)
+	}
+	rootKey := filepath.Join(rootDir, "root.key")
+	a := &authority{
+		config: &c.Config, now: c.Now, actor: c.Actor, passphrase: c.Config.Passphrase(), rootURI: "file:" + rootKey,
+		rootAlg: c.RootAlgorithm, issuingAlg: c.IssuingAlgorithm, commonName: c.CommonName, organization: c.Organization,
+		rootLife: c.RootValidity, issuingLife: c.IssuingValidity, crlLife: c.CRLValidity, permit: c.Permit, exclude: c.Exclude,
+		ceremony: &c,
+	}
+	if _, err := os.Lstat(rootKey); !errors.Is(err, fs.ErrNotExist) {
+		return Result{}, fmt.Errorf("%s is there: it is never overwritten; name another --root-dir", rootKey)
+	}
+	if err := datadir.Create(ctx, c.Config.Data, datadir.NewFormat(datadir.Production), a.build); err != nil {
+		// The key of a root that nobody has seen; left there it would stop the next try.
+		return Result{}, errors.Join(err, removeUnused(rootKey, a.root))
+	}
+	if err := c.moveLock(); err != nil {
+		return Result{}, err
+	}
+	if err := datadir.WriteFile(filepath.Join(rootDir, datadir.RootCert), PEM(a.root)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Result{}, err
+	}
+	data := c.Config.Data
+	return Result{
+		Root: a.root, Issuing: a.issuing, RootKey: rootKey, RootCert: filepath.Join(data, datadir.RootCert),
+		RootCRL: filepath.Join(data, datadir.RootCRL), Config: filepath.Join(data, config.FileName),
+		Policy: c.Config.Path(c.Config.Policy), Transcript: filepath.Join(data, datadir.Transcript),
+	}, nil
+}
+
+// removeUnused removes the key that a failed ceremony has made.
+func removeUnused(path string, root *x509.Certificate) error {
+	if root == nil {
+		return nil // the key itself may be what failed
+	}
+	return os.Remove(path)
+}
+
+// moveLock takes the last-seen file out of the data folder to its place.
+func (c *Ceremony) moveLock() error {
+	from, to := c.Config.Path(lockFile), c.Config.Path(c.Config.Ledger.Lock)
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return fmt.Errorf("ledger.lock: %w", err)
+	}
+	if err := datadir.WriteFile(to, data); err != nil {
+		return fmt.Errorf("ledger.lock: %w", err)
+	}
+	return os.Remove(from)
+}
+
+// record is the transcript of the ceremony: what was made, for those who were
+// there and for the ledger, which holds its SHA-256.
+func (c *Ceremony) record(root, issuing *x509.Certificate) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Certwright key ceremony\ntime: %s\nactor: %s\nledger origin: %s\n",
+		c.Now.UTC().Format(time.RFC3339), c.Actor, c.Config.Ledger.Origin)
+	for _, each := range []struct {
+		name string
+		cert *x509.Certificate
+	}{{"root", root}, {"issuing CA", issuing}} {
+		fmt.Fprintf(&b, "\n%s\nsubject: %s\nserial: %032x\nkey: %s\nvalid: %s to %s\ncertificate %s\npublic key sha256:%x\n",
+			each.name, each.cert.Subject, each.cert.SerialNumber, keys.Algorithm(each.cert.PublicKey),
+			each.cert.NotBefore.Format(time.RFC3339), each.cert.NotAfter.Format(time.RFC3339),
+			Fingerprint(each.cert), keyID(each.cert))
+	}
+	for _, each := range []struct {
+		name  string
+		names identity.Names
+	}{{"permitted", c.Permit}, {"excluded", c.Exclude}} {
+		if !each.names.Empty() {
+			fmt.Fprintf(&b, "\n%s names: dns %v, ip %v, uri %v, email %v\n",
+				each.name, each.names.DNS, each.names.IP, each.names.URI, each.names.Email)
+		}
+	}
+	return b.Bytes()
+}

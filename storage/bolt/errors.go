@@ -1,0 +1,61 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	bberrors "go.etcd.io/bbolt/errors"
+
+	"github.com/certwright/certwright/problem"
+)
+
+var (
+	errChecksum = errors.New("checksum does not agree")
+	errRow      = errors.New("row cannot be read")
+	errDamaged  = errors.New("database is damaged")
+)
+
+// ErrLocked: another process has the file open.
+var ErrLocked = errors.New("database is locked")
+
+// openError says what to do about a file that does not open.
+func openError(path string, err error) error {
+	if errors.Is(err, bberrors.ErrTimeout) {
+		return &problem.Problem{
+			Kind: problem.FailedPrecondition, Reason: "DATABASE_LOCKED",
+			Detail: fmt.Sprintf("the database %s is locked by another process", path),
+			Help:   "stop it, or choose another folder with --data", Err: ErrLocked,
+		}
+	}
+	var clear *problem.Problem
+	if errors.As(err, &clear) {
+		return err
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("open database: %w", err)
+	}
+	if full := fullError(path, err); full != nil {
+		return full
+	}
+	return &problem.Problem{
+		Kind: problem.FailedPrecondition, Reason: "DATABASE_UNREADABLE",
+		Detail: fmt.Sprintf("%s is not a Certwright database, or is damaged", path),
+		Help:   "check the path, or restore the file from a backup", Err: err,
+	}
+}
+
+// fullError is a clear error if err says that the disk is full, else nil.
+func fullError(path string, err error) error {
+	// bbolt loses the chain of the error of growing its file: its text remains.
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) && !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		return nil
+	}
+	return &problem.Problem{
+		Kind: problem.Unavailable, Reason: "DISK_FULL",
+		Detail: "the disk of " + path + " is full",
+		Help:   "free space on it, then start the server again", Err: err,
+	}
+}

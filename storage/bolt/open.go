@@ -1,0 +1,284 @@
+// Package bolt keeps Certwright's state in one bbolt file: the storage contract
+// on one machine. layout.go is the file's layout, row.go and records.go its
+// rows; writer.go is the one goroutine that writes.
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/problem"
+)
+
+// Config is how a file is opened.
+type Config struct {
+	// Path of the file; Create makes it.
+	Path string
+	// ReadOnly opens the file of a stopped server, to read and scrub it. A
+	// damaged file gives errors, as far as they can be told from garbage.
+	ReadOnly bool
+	// Queue is how many units may wait; more are refused with ErrOverloaded.
+	// 0: 4096.
+	Queue int
+	// Linger is the longest time that a unit waits for company, so that more
+	// units share one transaction; a lone caller never waits. 0: 5 ms;
+	// negative: never.
+	Linger time.Duration
+	// Now is the clock that gives entries their time. nil: time.Now.
+	Now func() time.Time
+	// Logger hears of failed writes. nil: none.
+	Logger *slog.Logger
+}
+
+const (
+	defaultQueue  = 4096
+	defaultLinger = 5 * time.Millisecond
+	lockTimeout   = time.Second
+	// growth is how much the file grows at a time; each growth costs one more
+	// fsync.
+	growth = 4 << 20
+	// edgeTime is the length of the last entry's time after the edge.
+	edgeTime = 8
+)
+
+// Store implements storage.Store in one bbolt file.
+type Store struct {
+	config Config
+	db     *bbolt.DB
+	file   *os.File // bbolt's own
+
+	gate   sync.RWMutex // of queue: held to write when it is closed
+	queue  chan *job
+	closed bool
+	writer sync.WaitGroup
+
+	edge   *merkle.Edge // the writer's
+	last   time.Time    // the writer's: of the last entry
+	expect int          // the writer's: how many callers seem to be there
+	size   int64        // the writer's: of the file
+
+	counters counters
+}
+
+// Create makes an empty database. A power cut in between leaves no file at
+// path: it is written under another name, synced, and renamed. The file must
+// not be there yet.
+func Create(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("create database: %s: %w", path, os.ErrExist)
+	}
+	dir := filepath.Dir(path)
+	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".new-*")
+	if err != nil {
+		return fmt.Errorf("create database: %w", err)
+	}
+	name := temp.Name()
+	err = temp.Close()
+	if err == nil {
+		err = fill(name)
+	}
+	if err == nil {
+		err = syncPath(name)
+	}
+	if err == nil {
+		err = os.Rename(name, path)
+	}
+	if err != nil {
+		if full := fullError(path, err); full != nil {
+			err = full
+		}
+		return errors.Join(fmt.Errorf("create database: %w", err), removeIfThere(name))
+	}
+	return syncPath(dir)
+}
+
+func removeIfThere(name string) error {
+	if err := os.Remove(name); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func syncPath(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// fill makes the buckets of an empty database.
+func fill(name string) error {
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range buckets() {
+			if _, err := tx.CreateBucket([]byte(b)); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket([]byte(bucketMeta))
+		version := seal([]byte(keyFormat), binary.BigEndian.AppendUint32(nil, format))
+		if err := meta.Put([]byte(keyFormat), version); err != nil {
+			return err
+		}
+		return putEdge(tx, &merkle.Edge{}, time.UnixMilli(0))
+	})
+	return errors.Join(err, db.Close())
+}
+
+// Open opens a database that Create made. Another process that has it open:
+// a *problem.Problem around ErrLocked, after one second. ctx is only looked at
+// before.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := &Store{config: config, expect: 1}
+	if s.config.Queue <= 0 {
+		s.config.Queue = defaultQueue
+	}
+	if s.config.Linger == 0 {
+		s.config.Linger = defaultLinger
+	}
+	if s.config.Now == nil {
+		s.config.Now = time.Now
+	}
+	if s.config.Logger == nil {
+		s.config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := s.open(); err != nil {
+		if s.db != nil {
+			err = errors.Join(err, s.db.Close())
+		}
+		return nil, openError(config.Path, err)
+	}
+	s.queue = make(chan *job, s.config.Queue)
+	if !config.ReadOnly {
+		s.writer.Go(s.write)
+	}
+	return s, nil
+}
+
+func (s *Store) open() (err error) {
+	defer guard(&err)()
+	info, err := os.Stat(s.config.Path)
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 {
+		return errors.New("the file is empty") // bbolt would make it a database
+	}
+	s.size = info.Size()
+	options := &bbolt.Options{
+		Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, ReadOnly: s.config.ReadOnly,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+			s.file = f
+			return f, err
+		},
+	}
+	if !s.config.ReadOnly {
+		options.InitialMmapSize = mapSize()
+	}
+	if s.db, err = bbolt.Open(s.config.Path, 0o600, options); err != nil {
+		return err
+	}
+	s.db.AllocSize = growth
+	return s.db.View(s.load)
+}
+
+// mapSize is the address space that the file may grow into before bbolt has to
+// map it anew, for which it would wait until all readers are done.
+func mapSize() int {
+	if strconv.IntSize == 64 {
+		return min(64<<30, math.MaxInt)
+	}
+	return 512 << 20
+}
+
+// load reads the format and the tree's edge.
+func (s *Store) load(tx *bbolt.Tx) error {
+	meta := tx.Bucket([]byte(bucketMeta))
+	if meta == nil {
+		return errors.New("there is no meta bucket")
+	}
+	version, ok := unseal([]byte(keyFormat), meta.Get([]byte(keyFormat)))
+	if !ok || len(version) != 4 {
+		return errors.New("the format cannot be read")
+	}
+	if v := binary.BigEndian.Uint32(version); v != format {
+		return &problem.Problem{
+			Kind: problem.FailedPrecondition, Reason: "DATABASE_FORMAT",
+			Detail: fmt.Sprintf("the database %s has format %d; this program knows format %d", s.config.Path, v, format),
+			Help:   "use the newer program that wrote it",
+		}
+	}
+	for _, b := range buckets() {
+		if tx.Bucket([]byte(b)) == nil {
+			return fmt.Errorf("there is no %s bucket", b)
+		}
+	}
+	var err error
+	s.edge, s.last, err = getEdge(tx)
+	return err
+}
+
+func putEdge(tx *bbolt.Tx, edge *merkle.Edge, last time.Time) error {
+	value := binary.BigEndian.AppendUint64(edge.Marshal(), uint64(last.UnixMilli()))
+	return tx.Bucket([]byte(bucketMeta)).Put([]byte(keyEdge), seal([]byte(keyEdge), value))
+}
+
+func getEdge(tx *bbolt.Tx) (*merkle.Edge, time.Time, error) {
+	value, ok := unseal([]byte(keyEdge), tx.Bucket([]byte(bucketMeta)).Get([]byte(keyEdge)))
+	if !ok || len(value) < edgeTime {
+		return nil, time.Time{}, fmt.Errorf("edge of the tree: %w", errChecksum)
+	}
+	cut := len(value) - edgeTime
+	edge, err := merkle.ParseEdge(value[:cut])
+	return edge, time.UnixMilli(int64(binary.BigEndian.Uint64(value[cut:]))).UTC(), err
+}
+
+// Close waits for the units under way and for readers, and closes the file.
+func (s *Store) Close() error {
+	s.gate.Lock()
+	if s.closed {
+		s.gate.Unlock()
+		return errors.New("store is closed already")
+	}
+	s.closed = true
+	close(s.queue)
+	s.gate.Unlock()
+	s.writer.Wait()
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
+}
+
+// guard turns panics and faults of this goroutine into errors: in a damaged
+// file bbolt panics, or reads where nothing is mapped. Use: defer guard(&err)().
+func guard(err *error) func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if p := recover(); p != nil {
+			*err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/storage"
+)
+
+// row is what the store keeps of a certificate besides its intent's entry:
+//
+//	uint8 state; uint8 revoked (0 or 1); uint16 shard; uint64 index;
+//	state Reserved:  opaque incarnation[16]; int64 deadline in ms
+//	state Abandoned: uint64 index of the entry that says so
+//	revoked:         uint64 index of the entry; uint8 reason; int64 date in ms
+type row struct {
+	state       storage.State
+	shard       uint16
+	index       uint64
+	incarnation storage.Incarnation
+	deadline    int64
+	abandoned   uint64
+	revocation  *revocation
+}
+
+type revocation struct {
+	index  uint64
+	reason identity.RevocationReason
+	at     int64 // Unix milliseconds
+}
+
+func (r row) marshal(key []byte) []byte {
+	out := make([]byte, 0, 64)
+	out = append(out, byte(r.state), 0)
+	out = binary.BigEndian.AppendUint16(out, r.shard)
+	out = binary.BigEndian.AppendUint64(out, r.index)
+	switch r.state {
+	case storage.Reserved:
+		out = append(out, r.incarnation[:]...)
+		out = binary.BigEndian.AppendUint64(out, uint64(r.deadline))
+	case storage.Abandoned:
+		out = binary.BigEndian.AppendUint64(out, r.abandoned)
+	}
+	if r.revocation != nil {
+		out[1] = 1
+		out = binary.BigEndian.AppendUint64(out, r.revocation.index)
+		out = append(out, byte(r.revocation.reason))
+		out = binary.BigEndian.AppendUint64(out, uint64(r.revocation.at))
+	}
+	return seal(key, out)
+}
+
+func parseRow(key, sealed []byte) (row, error) {
+	value, ok := unseal(key, sealed)
+	if !ok {
+		return row{}, errChecksum
+	}
+	var r row
+	var state, revoked uint8
+	var deadline uint64
+	s := cryptobyte.String(value)
+	ok = s.ReadUint8(&state) && s.ReadUint8(&revoked) && revoked <= 1 && s.ReadUint16(&r.shard) && s.ReadUint64(&r.index)
+	r.state = storage.State(state)
+	switch r.state {
+	case storage.Reserved:
+		ok = ok && s.CopyBytes(r.incarnation[:]) && s.ReadUint64(&deadline)
+		r.deadline = int64(deadline)
+	case storage.Abandoned:
+		ok = ok && s.ReadUint64(&r.abandoned)
+	case storage.Issued:
+	default:
+		ok = false
+	}
+	if ok && revoked == 1 {
+		var v revocation
+		var reason uint8
+		var at uint64
+		ok = s.ReadUint64(&v.index) && s.ReadUint8(&reason) && s.ReadUint64(&at)
+		v.reason, v.at = identity.RevocationReason(reason), int64(at)
+		r.revocation = &v
+	}
+	if !ok || !s.Empty() {
+		return row{}, errRow
+	}
+	return r, nil
+}
+
+// revokedLine is a row of bucketRevoked: int64 NotAfter in seconds, uint8
+// reason, int64 date in ms.
+func revokedLine(key []byte, notAfter time.Time, v revocation) []byte {
+	out := binary.BigEndian.AppendUint64(make([]byte, 0, 24), uint64(notAfter.Unix()))
+	out = append(out, byte(v.reason))
+	out = binary.BigEndian.AppendUint64(out, uint64(v.at))
+	return seal(key, out)
+}
+
+func parseRevokedLine(key, sealed []byte) (notAfter int64, line storage.Revoked, err error) {
+	value, ok := unseal(key, sealed)
+	if !ok {
+		return 0, line, errChecksum
+	}
+	if len(value) != 17 || len(key) < identity.SerialSize {
+		return 0, line, errRow
+	}
+	line.Serial = identity.Serial(key[len(key)-identity.SerialSize:])
+	line.Reason = identity.RevocationReason(value[8])
+	line.At = time.UnixMilli(int64(binary.BigEndian.Uint64(value[9:]))).UTC()
+	return int64(binary.BigEndian.Uint64(value)), line, nil
+}
+
+// recordRow is a stored record:
+//
+//	uint64 version; int64 expiry in ms (0: never);
+//	{opaque name<0..2^8-1>; opaque value<0..2^8-1>; uint8 unique} indexes<0..2^16-1>; body
+type recordRow struct {
+	version uint64
+	expires int64
+	indexes []storage.RecordIndex
+	body    []byte
+}
+
+func (r recordRow) marshal(key []byte) ([]byte, error) {
+	b := cryptobyte.NewBuilder(make([]byte, 0, 64+len(r.body)))
+	b.AddUint64(r.version)
+	b.AddUint64(uint64(r.expires))
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+		for _, x := range r.indexes {
+			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(x.Name)) })
+			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(x.Value)) })
+			unique := uint8(0)
+			if x.Unique {
+				unique = 1
+			}
+			b.AddUint8(unique)
+		}
+	})
+	b.AddBytes(r.body)
+	out, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return seal(key, out), nil
+}
+
+// parseRecordRow reads a record; body is a part of sealed.
+func parseRecordRow(key, sealed []byte) (recordRow, error) {
+	value, ok := unseal(key, sealed)
+	if !ok {
+		return recordRow{}, errChecksum
+	}
+	var r recordRow
+	var expires uint64
+	var list cryptobyte.String
+	s := cryptobyte.String(value)
+	if !s.ReadUint64(&r.version) || !s.ReadUint64(&expires) || !s.ReadUint16LengthPrefixed(&list) {
+		return recordRow{}, errRow
+	}
+	r.expires, r.body = int64(expires), s
+	for !list.Empty() {
+		var name, value cryptobyte.String
+		var unique uint8
+		if !list.ReadUint8LengthPrefixed(&name) || !list.ReadUint8LengthPrefixed(&value) || !list.ReadUint8(&unique) {
+			return recordRow{}, errRow
+		}
+		r.indexes = append(r.indexes, storage.RecordIndex{Name: string(name), Value: string(value), Unique: unique == 1})
+	}
+	return r, nil
+}
+
+func (r recordRow) record(id string) storage.Record {
+	out := storage.Record{ID: id, Version: r.version, Body: append([]byte{}, r.body...)}
+	if r.expires != 0 {
+		out.Expires = time.UnixMilli(r.expires).UTC()
+	}
+	return out
+}

@@ -1,0 +1,143 @@
+package bolt
+
+import (
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/storage"
+)
+
+// operation does one command of a unit: it checks its preconditions and writes
+// to the unit's own memory.
+type operation func(*unit) error
+
+// unit is one unit while it is done. It reads what the transaction holds and
+// what its own commands have written before; its writes stay in memory until
+// all its preconditions have held, so that it can be dropped without a trace.
+type unit struct {
+	tx      *bbolt.Tx
+	at      time.Time // of its entries
+	base    uint64    // index of its first entry
+	entries [][]byte
+	order   []string
+	writes  map[string]write
+}
+
+type write struct {
+	bucket bucket
+	key    []byte
+	value  []byte
+	gone   bool
+}
+
+func newUnit(tx *bbolt.Tx, base uint64, at time.Time) *unit {
+	return &unit{tx: tx, at: at, base: base, writes: map[string]write{}}
+}
+
+func (u *unit) get(b bucket, key []byte) []byte {
+	if w, ok := u.writes[writeID(b, key)]; ok {
+		if w.gone {
+			return nil
+		}
+		return w.value
+	}
+	return u.tx.Bucket([]byte(b)).Get(key)
+}
+
+func (u *unit) has(b bucket, key []byte) bool { return u.get(b, key) != nil }
+
+// put writes; key and value must not change afterwards. A nil value is empty.
+func (u *unit) put(b bucket, key, value []byte) {
+	if value == nil {
+		value = []byte{}
+	}
+	u.set(write{bucket: b, key: key, value: value})
+}
+
+func (u *unit) delete(b bucket, key []byte) { u.set(write{bucket: b, key: key, gone: true}) }
+
+func writeID(b bucket, key []byte) string { return string(b) + "\x00" + string(key) }
+
+func (u *unit) set(w write) {
+	id := writeID(w.bucket, w.key)
+	if _, ok := u.writes[id]; !ok {
+		u.order = append(u.order, id)
+	}
+	u.writes[id] = w
+}
+
+// append gives the entry its place.
+func (u *unit) append(d entry.Draft) (uint64, error) {
+	raw, err := d.Marshal(u.at)
+	if err != nil {
+		return 0, err
+	}
+	u.entries = append(u.entries, raw)
+	return u.base + uint64(len(u.entries)) - 1, nil
+}
+
+// entry is a raw entry of the ledger or of this unit.
+func (u *unit) entry(index uint64) []byte {
+	if index >= u.base {
+		if index-u.base >= uint64(len(u.entries)) {
+			return nil
+		}
+		return u.entries[index-u.base]
+	}
+	return u.tx.Bucket([]byte(bucketEntry)).Get(indexKey(index))
+}
+
+// flush hands the unit's writes to the transaction.
+func (u *unit) flush(edge *merkle.Edge) error {
+	for i, raw := range u.entries {
+		if err := appendLeaf(u.tx, edge, u.base+uint64(i), raw); err != nil {
+			return err
+		}
+	}
+	for _, id := range u.order {
+		w := u.writes[id]
+		b := u.tx.Bucket([]byte(w.bucket))
+		var err error
+		if w.gone {
+			err = b.Delete(w.key)
+		} else {
+			err = b.Put(w.key, w.value)
+		}
+		if err != nil {
+			return fmt.Errorf("bucket %s: %w", w.bucket, err)
+		}
+	}
+	return nil
+}
+
+func appendLeaf(tx *bbolt.Tx, edge *merkle.Edge, index uint64, raw []byte) error {
+	if err := tx.Bucket([]byte(bucketEntry)).Put(indexKey(index), raw); err != nil {
+		return fmt.Errorf("entry %d: %w", index, err)
+	}
+	full, err := edge.Append(merkle.LeafHash(raw))
+	if err != nil {
+		return err
+	}
+	for _, t := range full {
+		if err := tx.Bucket([]byte(bucketTile)).Put(tileKey(t.Level, t.N), t.Hashes); err != nil {
+			return fmt.Errorf("tile %d/%d: %w", t.Level, t.N, err)
+		}
+	}
+	return nil
+}
+
+// receipt is what the unit's caller gets.
+func (u *unit) receipt() storage.Receipt {
+	if len(u.entries) == 0 {
+		return storage.Receipt{}
+	}
+	r := storage.Receipt{Time: u.at}
+	for i := range u.entries {
+		r.Indexes = append(r.Indexes, u.base+uint64(i))
+	}
+	return r
+}
