@@ -38,11 +38,12 @@ func (l *Log) ProofAt(ctx context.Context, index, size uint64) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
+	asked := size
 	if size == 0 {
 		size = cp.Size
 	}
 	if size > cp.Size || index >= size {
-		return Proof{}, l.notProvable(ctx, cp, index, size)
+		return Proof{}, l.notProvable(ctx, cp, index, asked)
 	}
 	raws, err := l.config.Store.Entries(ctx, index, 1)
 	if err == nil && len(raws) == 0 {
@@ -82,7 +83,7 @@ func (l *Log) notProvable(ctx context.Context, cp Checkpoint, index, size uint64
 		return problem.New(problem.NotFound, "the ledger has %d entries: there is no entry %d", head.Size, index)
 	case size > head.Size:
 		return problem.New(problem.NotFound, "the ledger has %d entries: there is no tree of %d", head.Size, size)
-	case size <= cp.Size:
+	case size != 0 && index >= size:
 		return problem.New(problem.Malformed, "a tree of %d entries does not hold entry %d", size, index)
 	}
 	return &problem.Problem{

@@ -3,10 +3,13 @@ package policy
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/policy/strict"
 	"github.com/certwright/certwright/problem"
 )
 
@@ -57,21 +60,57 @@ type Decision struct {
 	Policy [32]byte
 }
 
+// The built-in grant: its principal and owner.
+const (
+	systemID    = "server"
+	systemOwner = "certwright"
+)
+
 // Engine is a compiled policy. It never changes and is safe for concurrent use.
 type Engine struct {
-	data     []byte
-	hash     [32]byte
-	document *Document
+	data       []byte
+	hash       [32]byte
+	document   *Document
+	profiles   map[string]Profile
+	issuers    map[string]*issuer
+	detached   bool // the issuers are not known
+	grants     []*grant
+	system     *grant // nil: the server has nothing for itself
+	conditions []*condition
 }
 
 // New parses and compiles a document. The error is a *problem.Problem of kind
 // Malformed that lists every fault, each with its file and line.
 func New(cfg Config) (*Engine, error) {
-	doc, err := Parse(cfg.File, cfg.Data)
-	if err != nil {
+	c := newCompiler(cfg.File, cfg.Data)
+	e := &Engine{data: slices.Clone(cfg.Data), hash: sha256.Sum256(cfg.Data), document: &c.doc,
+		profiles: map[string]Profile{}, issuers: map[string]*issuer{}, detached: cfg.WithoutIssuers,
+		grants: c.grants, conditions: c.conditions}
+	for _, p := range c.doc.Profiles {
+		e.profiles[p.Name] = p
+	}
+	for _, in := range cfg.Issuers {
+		i, err := newIssuer(in)
+		if err != nil {
+			return nil, problem.New(problem.FailedPrecondition, "issuer %s: %v", in.Name, err)
+		}
+		e.issuers[in.Name] = i
+	}
+	if !e.detached {
+		c.checkIssuers(e.issuers)
+	}
+	if cfg.System.Profile != "" {
+		if _, ok := e.profiles[cfg.System.Profile]; !ok {
+			c.read.Fault("profiles", strict.Fault{Value: cfg.System.Profile,
+				Detail: fmt.Sprintf("the profile %q is missing: the server's own certificate needs it", cfg.System.Profile)})
+		}
+		e.system = &grant{name: "system", profiles: []string{cfg.System.Profile}, owner: systemOwner,
+			exact: append([]identity.Identifier{}, cfg.System.Names...)}
+	}
+	if err := c.read.Err(); err != nil {
 		return nil, err
 	}
-	return &Engine{data: slices.Clone(cfg.Data), hash: sha256.Sum256(cfg.Data), document: doc}, nil
+	return e, nil
 }
 
 // Hash is the SHA-256 of the document: the policy's version in the ledger.
@@ -88,17 +127,45 @@ func (e *Engine) Profiles() []Profile { return slices.Clone(e.document.Profiles)
 
 // Profile is the profile of that name.
 func (e *Engine) Profile(name string) (Profile, bool) {
-	for _, p := range e.document.Profiles {
-		if p.Name == name {
-			return p, true
-		}
-	}
-	return Profile{}, false
+	p, ok := e.profiles[name]
+	return p, ok
 }
 
-// Decide says whether the request is allowed at time now, and within which
-// bounds. The error is a *problem.Problem of kind Denied that lists every
-// broken rule.
-func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
-	return Decision{}, problem.New(problem.Denied, "the policy does not allow this")
+// CheckBound says whether a grant that a credential is to carry can be used:
+// known profiles, an owner, patterns that can be read. The error is a
+// *problem.Problem of kind Malformed.
+func (e *Engine) CheckBound(b identity.Bound) error {
+	p := &problem.Problem{Kind: problem.Malformed, Detail: "the grant cannot be used"}
+	fail := func(rule, value, help, detail string) {
+		p.Violations = append(p.Violations, problem.Violation{Reason: "INVALID_VALUE", Rule: rule, Value: value, Help: help, Detail: detail})
+	}
+	if len(b.Profiles) == 0 {
+		fail("profiles", "", "", "it names no profile")
+	}
+	for _, name := range b.Profiles {
+		if _, ok := e.profiles[name]; !ok {
+			help := ""
+			if near := strict.Nearest(name, slices.Sorted(maps.Keys(e.profiles))); near != "" {
+				help = fmt.Sprintf("did you mean %q?", near)
+			}
+			fail("profiles", name, help, fmt.Sprintf("there is no profile %.64q", name))
+		}
+	}
+	if !ownerForm.MatchString(b.Owner) {
+		fail("owner", b.Owner, "name an owner: letters, digits and . _ @ / + -", "it has no owner, or one that has not the form of an owner")
+	}
+	if b.Allow.Empty() {
+		fail("allow", "", "", "it allows no name")
+	}
+	for side, names := range map[string]identity.Names{"allow": b.Allow, "deny": b.Deny} {
+		for _, pattern := range eachPattern(names) {
+			if err := checkPattern(pattern); err != nil {
+				fail(side+"."+string(pattern.Type), pattern.Value, "", err.Error())
+			}
+		}
+	}
+	if len(p.Violations) > 0 {
+		return p
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ var keyNames = []string{"ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-
 // conditions write it (ECDSA, Ed25519, RSA), its size in bits and its curve.
 // Anything else has the name of its Go type, which no profile can name.
 func describeKey(pub crypto.PublicKey) (name string, key celKey) {
+	defer func() { key.Name = name }()
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
 		if k.Curve == nil {
@@ -59,11 +60,4 @@ func SamplePublicKey(name string) (crypto.PublicKey, error) {
 		}
 	}
 	return nil, fmt.Errorf("key %.32q is not one of %s", name, strings.Join(keyNames, ", "))
-}
-
-// celKey is a public key as conditions see it.
-type celKey struct {
-	Algorithm string
-	Size      int64
-	Curve     string
 }

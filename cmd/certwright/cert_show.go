@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"github.com/certwright/certwright/identity"
+	pb "github.com/certwright/certwright/proto/certwright/v1"
+)
+
+func certShowCommand(a *app) *cobra.Command {
+	asPEM := false
+	cmd := leaf{
+		use: "show ID|SERIAL|FILE [flags]", short: "Show the whole story of a certificate",
+		long: `
+Shows what the server knows of a certificate: its names and times, who asked for
+it and by which join token, which policy version and grant allowed it, and where
+it stands in the ledger. It is named by its ID (SHA-256 of the DER, 64 digits),
+its serial (hexadecimal, with or without colons), or a file that holds it.`,
+		example: `
+certwright cert show svc.internal.crt
+certwright cert show 0199b2c3d4e5f60718293a4b5c6d7e8f -o json
+certwright cert show svc.internal.crt --pem`,
+		next: "certwright ledger show INDEX",
+		args: exactly("an ID, a SERIAL or a FILE"),
+		run: func(cmd *cobra.Command, args []string) error {
+			certificate, err := a.findCertificate(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asPEM {
+				return a.write(certificate.GetPem() + certificate.GetChainPem())
+			}
+			if err := a.print(certificate, a.certificateStory(certificate)); err != nil {
+				return err
+			}
+			if a.format == "table" || a.format == "wide" {
+				a.note("Next: certwright ledger show %s", strconv.FormatUint(certificate.GetLedgerIndex(), 10))
+			}
+			return nil
+		},
+	}.command()
+	cmd.Flags().BoolVar(&asPEM, "pem", false, "the certificate and its intermediates as PEM instead")
+	a.outputFlag(cmd)
+	cmd.ValidArgsFunction = nil
+	return cmd
+}
+
+// findCertificate asks the server for the certificate that text names.
+func (a *app) findCertificate(ctx context.Context, text string) (*pb.Certificate, error) {
+	digits := strings.ToLower(strings.ReplaceAll(text, ":", ""))
+	id, serial := "", ""
+	switch {
+	case regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(digits):
+		id = digits
+	case exists(text):
+		certificates, err := a.readCertificates(text)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(certificates[0].Raw)
+		id = hex.EncodeToString(sum[:])
+	default:
+		parsed, err := identity.ParseSerial(text)
+		if err != nil {
+			return nil, usagef("%q is no ID (64 hexadecimal digits), no serial (up to 32) and no file", text)
+		}
+		serial = parsed.String()
+	}
+	var found *pb.Certificate
+	err := a.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
+		client := pb.NewCertificateServiceClient(conn)
+		if serial != "" {
+			page, err := client.ListCertificates(ctx, &pb.ListCertificatesRequest{PageSize: 1, Filter: "serial = " + quoted(serial)})
+			if err != nil {
+				return err
+			}
+			if len(page.GetCertificates()) == 0 {
+				return failf(exitNotFound, "there is no certificate with serial %s; certwright cert list shows what there is", serial)
+			}
+			found = page.GetCertificates()[0]
+			if id = found.GetId(); id == "" { // reserved or abandoned: there is no more
+				return nil
+			}
+		}
+		certificate, err := client.GetCertificate(ctx, &pb.GetCertificateRequest{Id: id})
+		found = certificate
+		return err
+	})
+	return found, err
+}

@@ -1,0 +1,10 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func ledgerGroup(a *app) *cobra.Command {
+	return group("ledger", "The ledger: read, prove, verify", `
+The ledger is the append-only book of everything that was issued and changed: a
+Merkle tree with signed checkpoints.`,
+		ledgerStatusCommand(a), ledgerListCommand(a), ledgerShowCommand(a), ledgerVerifyCommand(a), ledgerProofCommand(a))
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+
+	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/server/config"
+	"github.com/certwright/certwright/server/datadir"
+	"github.com/certwright/certwright/storage"
+	"github.com/certwright/certwright/storage/bolt"
+)
+
+// verifyFile verifies the ledger of a stopped server, with what lies beside it:
+// the issuing certificates, the last-seen file, the checkpoint key.
+func (a *app) verifyFile(ctx context.Context, file string, signatures bool) (checked, error) {
+	var result checked
+	if !exists(file) {
+		return result, failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
+	}
+	verify, err := a.beside(ctx, filepath.Dir(file))
+	if err != nil {
+		return result, err
+	}
+	if verify.Signatures = signatures; signatures && len(verify.Issuers) == 0 {
+		return result, failf(exitFailure, "--signatures needs the issuer's certificate, and there is no %s beside %s", datadir.IssuingCRT, file)
+	}
+	store, err := bolt.Open(ctx, bolt.Config{Path: file, ReadOnly: true})
+	if err != nil {
+		return result, err
+	}
+	defer store.Close() //nolint:errcheck // only read
+	bar := a.progress("entries verified")
+	defer bar.end()
+	verify.Store, verify.Progress = any(store).(ledger.VerifyStore), bar.show
+	summary, err := ledger.Verify(ctx, verify, func(f storage.Finding) {
+		found := finding{Kind: f.Kind, Subject: f.Subject, Detail: f.Detail}
+		if f.Index != storage.NoIndex {
+			found.Index = &f.Index
+		}
+		result.Findings = append(result.Findings, found)
+	})
+	result.Entries, result.Root = summary.Entries, hex.EncodeToString(summary.Root[:])
+	return result, err
+}
+
+// beside reads from a data folder what a verification compares the ledger with. A
+// copy of the ledger alone is verified without.
+func (a *app) beside(ctx context.Context, dir string) (ledger.VerifyConfig, error) {
+	var verify ledger.VerifyConfig
+	format, err := datadir.Read(dir)
+	if err != nil {
+		a.note("There is no data folder around it: the last-seen file and the checkpoint's signature are not compared.")
+		return verify, nil //nolint:nilerr // it is only what can be compared
+	}
+	settings, err := config.Load(config.Sources{
+		Flags: map[string]string{"data": dir}, Environ: os.Environ(), Dev: format.Mode == datadir.Dev,
+	})
+	if err != nil {
+		return verify, badSettings(exitUsage, err)
+	}
+	c := settings.Config
+	if lock := c.Path(c.Ledger.Lock); exists(lock) {
+		verify.Lock = lock
+	} else {
+		a.note("There is no last-seen file %s: whether entries are missing at the end cannot be told.", lock)
+	}
+	if certificate := filepath.Join(dir, datadir.IssuingCRT); exists(certificate) {
+		if verify.Issuers, err = a.readCertificates(certificate); err != nil {
+			return verify, err
+		}
+	}
+	key, err := checkpointKey(ctx, c)
+	if err != nil {
+		a.note("The checkpoint's signature is not checked: %v", err)
+		return verify, nil
+	}
+	verify.VerifierKey, err = ledger.VerifierKey(c.Ledger.Origin, key)
+	return verify, err
+}
+
+// checkpointKey is the public key that signed the checkpoints.
+func checkpointKey(ctx context.Context, c config.Config) (crypto.PublicKey, error) {
+	signer, err := keys.Open(ctx, keys.Config{URI: c.Ledger.CheckpointKey, Dir: c.Data, Passphrase: c.Passphrase()})
+	if err != nil {
+		return nil, err
+	}
+	return signer.Public(), nil
+}

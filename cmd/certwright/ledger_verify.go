@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	pb "github.com/certwright/certwright/proto/certwright/v1"
+)
+
+// checked is the result of ledger verify, from a server or from a file: the JSON
+// of the command.
+type checked struct {
+	Entries  uint64    `json:"entries"`
+	Root     string    `json:"root"`
+	Findings []finding `json:"findings"`
+}
+
+// finding is one thing that is wrong. Index is nil where no entry is concerned.
+type finding struct {
+	Kind    string  `json:"kind"`
+	Index   *uint64 `json:"index"`
+	Subject string  `json:"subject"`
+	Detail  string  `json:"detail"`
+}
+
+func ledgerVerifyCommand(a *app) *cobra.Command {
+	signatures, file := false, ""
+	cmd := leaf{
+		use: "verify [flags]", short: "Recompute and check the whole ledger",
+		long: `
+Recomputes every hash of the ledger, compares the tree with its checkpoint and
+the last-seen file, and matches every stored certificate with its entry;
+--signatures verifies every certificate's signature too. Exits with 8 if
+something is wrong, naming each entry, serial or tile.
+
+A running server checks itself. If none is running, the ledger's file in the data
+folder is read, or the one that --file names; nothing is written to it.`,
+		example: `
+certwright ledger verify
+certwright ledger verify --signatures -o json
+certwright ledger verify --file certwright-data/ledger.db`,
+		next: "certwright ledger status",
+		args: exactly(),
+		run: func(cmd *cobra.Command, _ []string) error {
+			result, err := a.verifyLedger(cmd.Context(), file, signatures)
+			if err != nil {
+				return err
+			}
+			return a.printChecked(result)
+		},
+	}.command()
+	cmd.Flags().BoolVar(&signatures, "signatures", false, "verify the signature of every certificate too")
+	cmd.Flags().StringVar(&file, "file", "", "ledger file of a stopped server (default: that of --data, if no server runs there)")
+	a.outputFlag(cmd)
+	_ = cmd.MarkFlagFilename("file", "db")
+	return cmd
+}
+
+func (a *app) verifyLedger(ctx context.Context, file string, signatures bool) (checked, error) {
+	if file == "" && a.server == "" && !exists(filepath.Join(a.data, "admin.sock")) {
+		if beside := filepath.Join(a.data, "ledger.db"); exists(beside) {
+			file = beside
+		}
+	}
+	if file == "" {
+		return a.verifyAtServer(ctx, signatures)
+	}
+	a.note("No server is asked: reading %s.", file)
+	return a.verifyFile(ctx, file, signatures)
+}
+
+func (a *app) verifyAtServer(ctx context.Context, signatures bool) (checked, error) {
+	var result checked
+	conn, err := a.dial()
+	if err != nil {
+		return result, err
+	}
+	defer conn.Close() //nolint:errcheck // the answer is there
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := pb.NewLedgerServiceClient(conn).VerifyLedger(ctx, &pb.VerifyLedgerRequest{Signatures: signatures})
+	if err != nil {
+		return result, a.reached(err)
+	}
+	bar := a.progress("entries verified")
+	defer bar.end()
+	for {
+		message, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return result, failf(exitFailure, "the server ended the verification before it was done; look at its log")
+		}
+		if err != nil {
+			return result, a.reached(err)
+		}
+		bar.show(message.GetEntriesChecked(), message.GetEntriesTotal())
+		for _, f := range message.GetFindings() {
+			result.Findings = append(result.Findings, finding{Kind: f.GetKind(), Index: f.LedgerIndex, Subject: f.GetSubject(), Detail: f.GetDetail()})
+		}
+		if message.GetDone() {
+			result.Entries, result.Root = message.GetEntriesTotal(), hex.EncodeToString(message.GetRootHash())
+			return result, nil
+		}
+	}
+}
+
+func (a *app) printChecked(c checked) error {
+	if c.Findings == nil {
+		c.Findings = []finding{}
+	}
+	var r rows
+	if len(c.Findings) == 0 {
+		r = rows{portrait: true, columns: columnsOf("Verdict", "Entries", "Root")}
+		r.add(c.Root, "ok", strconv.FormatUint(c.Entries, 10), c.Root)
+		return a.print(c, r)
+	}
+	r.columns = columnsOf("entry", "kind", "subject", "detail")
+	for _, f := range c.Findings {
+		index := ""
+		if f.Index != nil {
+			index = strconv.FormatUint(*f.Index, 10)
+		}
+		name := index
+		if name == "" {
+			name = f.Subject
+		}
+		r.add(name, index, f.Kind, f.Subject, f.Detail)
+	}
+	if err := a.print(c, r); err != nil {
+		return err
+	}
+	return failf(exitFound, "the ledger of %d entries (root %s) has %d findings; keep the file as it is, and compare it with a backup",
+		c.Entries, c.Root, len(c.Findings))
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"sigs.k8s.io/yaml"
+)
+
+// formats are the values of -o.
+var formats = []string{"table", "wide", "json", "yaml", "name", "csv"}
+
+// outputFlag gives a command -o.
+func (a *app) outputFlag(cmd *cobra.Command) {
+	cmd.Flags().VarP((*formatFlag)(&a.format), "output", "o", strings.Join(formats, "|"))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
+
+type formatFlag string
+
+func (f *formatFlag) Set(value string) error {
+	for _, known := range formats {
+		if value == known {
+			*f = formatFlag(value)
+			return nil
+		}
+	}
+	return fmt.Errorf("it is one of %s", strings.Join(formats, ", "))
+}
+
+func (f *formatFlag) Type() string { return "format" }
+
+func (f *formatFlag) String() string {
+	if *f == "" {
+		*f = "table"
+	}
+	return string(*f)
+}
+
+// column is one column of a table; wide ones are shown by -o wide and csv only.
+type column struct {
+	title string
+	wide  bool
+}
+
+// rows are data in columns. names are what -o name prints, one a row. With
+// portrait, a table shows a row as lines of "title  value".
+type rows struct {
+	columns  []column
+	cells    [][]string
+	names    []string
+	portrait bool
+}
+
+func (r *rows) add(name string, cells ...string) {
+	r.names = append(r.names, name)
+	r.cells = append(r.cells, cells)
+}
+
+// columns made of titles; "+" before one makes it wide.
+func columnsOf(titles ...string) []column {
+	var columns []column
+	for _, title := range titles {
+		name, wide := strings.CutPrefix(title, "+")
+		columns = append(columns, column{title: name, wide: wide})
+	}
+	return columns
+}
+
+// print writes data to standard output in the format of -o. doc is what json and
+// yaml show: a proto message, whose JSON is protojson, or any Go value.
+func (a *app) print(doc any, r rows) error {
+	switch a.format {
+	case "json", "yaml":
+		text, err := document(doc)
+		if err != nil {
+			return err
+		}
+		if a.format == "yaml" {
+			if text, err = yaml.JSONToYAML(text); err != nil {
+				return err
+			}
+		}
+		_, err = a.out.Write(text)
+		return err
+	case "name":
+		for _, name := range r.names {
+			if _, err := fmt.Fprintln(a.out, printable(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "csv":
+		return a.printCSV(r)
+	case "wide":
+		return a.printTable(r, true)
+	default:
+		return a.printTable(r, false)
+	}
+}
+
+// document is doc as indented JSON, the same bytes for the same message: protojson
+// alone varies its white space on purpose.
+func document(doc any) ([]byte, error) {
+	var raw []byte
+	var err error
+	if message, ok := doc.(proto.Message); ok {
+		raw, err = protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(message)
+	} else {
+		raw, err = json.Marshal(doc)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, raw, "", "  "); err != nil {
+		return nil, err
+	}
+	b.WriteByte('\n')
+	return jsonSafe(b.Bytes()), nil
+}
+
+func (a *app) printCSV(r rows) error {
+	w := csv.NewWriter(a.out)
+	header := make([]string, len(r.columns))
+	for i, c := range r.columns {
+		header[i] = strings.ReplaceAll(strings.ToLower(c.title), " ", "_")
+	}
+	if err := w.Write(header); err != nil {
+		return err
+	}
+	for _, cells := range r.cells {
+		safe := make([]string, len(cells))
+		for i, cell := range cells {
+			safe[i] = csvCell(cell)
+		}
+		if err := w.Write(safe); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+func (a *app) printTable(r rows, wide bool) error {
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatUpper
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	if r.portrait {
+		a.portrait(t, r, wide)
+	} else {
+		header := table.Row{}
+		for _, c := range r.columns {
+			if !c.wide || wide {
+				header = append(header, c.title)
+			}
+		}
+		t.AppendHeader(header)
+		for _, cells := range r.cells {
+			row := table.Row{}
+			for i, cell := range cells {
+				if !r.columns[i].wide || wide {
+					row = append(row, a.paint(printable(cell)))
+				}
+			}
+			t.AppendRow(row)
+		}
+	}
+	_, err := fmt.Fprintln(a.out, t.Render())
+	return err
+}
+
+func (a *app) portrait(t table.Writer, r rows, wide bool) {
+	for n, cells := range r.cells {
+		if n > 0 {
+			t.AppendRow(table.Row{""})
+		}
+		for i, cell := range cells {
+			if cell != "" && (!r.columns[i].wide || wide) {
+				t.AppendRow(table.Row{r.columns[i].title, a.paint(printable(cell))})
+			}
+		}
+	}
+}
+
+// paint colours the words for states, on a terminal only.
+func (a *app) paint(cell string) string {
+	if !a.colour() {
+		return cell
+	}
+	switch cell {
+	case "issued", "active", "allowed", "ok":
+		return "\x1b[32m" + cell + "\x1b[0m"
+	case "reserved", "prepared", "used_up", "expired", "superseded", "retired":
+		return "\x1b[33m" + cell + "\x1b[0m"
+	case "revoked", "abandoned", "denied", "failed", "tainted":
+		return "\x1b[31m" + cell + "\x1b[0m"
+	}
+	return cell
+}
+
+// write puts a text of lines, such as PEM, on standard output: byte for byte into
+// a pipe or file, without what would steer a terminal onto one.
+func (a *app) write(text string) error {
+	if a.outIsTerminal() {
+		lines := strings.Split(text, "\n")
+		for i, line := range lines {
+			lines[i] = printable(line)
+		}
+		text = strings.Join(lines, "\n")
+	}
+	_, err := io.WriteString(a.out, text)
+	return err
+}

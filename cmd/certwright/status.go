@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/certwright/certwright/problem"
+	pb "github.com/certwright/certwright/proto/certwright/v1"
+)
+
+// fromStatus explains what a server answered, or nil if err is no gRPC status.
+func fromStatus(err error) *failure {
+	var carrier interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &carrier) {
+		return nil
+	}
+	st := carrier.GRPCStatus()
+	f := &failure{code: codeOfStatus(st.Code()), text: st.Message(), err: err}
+	if f.text == "" {
+		f.text = strings.ToLower(st.Code().String())
+	}
+	var requestID string
+	var violations []string
+	for _, detail := range st.Details() {
+		switch d := detail.(type) {
+		case *errdetails.ErrorInfo:
+			f.code = codeOfReason(d.GetReason(), f.code)
+			f.text = summary(f.text, d.GetReason(), d.GetMetadata()["allowed"], d.GetMetadata()["help"])
+			requestID = d.GetMetadata()["request_id"]
+		case *errdetails.RequestInfo:
+			requestID = d.GetRequestId()
+		case *pb.Violation:
+			violations = append(violations, violationLine(d))
+		case *errdetails.BadRequest:
+			f.detail = append(f.detail, fieldLines(d)...)
+		}
+	}
+	if len(violations) > 0 { // they say the same as the field violations, and more
+		f.detail = violations
+	}
+	if requestID != "" {
+		f.detail = append(f.detail, "request ID: "+requestID)
+	}
+	return f
+}
+
+func fieldLines(bad *errdetails.BadRequest) []string {
+	var lines []string
+	for _, v := range bad.GetFieldViolations() {
+		line := v.GetDescription()
+		if v.GetField() != "" {
+			line = v.GetField() + ": " + line
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// summary is one line: what is wrong, what would be allowed, what to do. What the
+// first part says already is not said again.
+func summary(detail, reason, allowed, help string) string {
+	if detail == "" {
+		detail = strings.ToLower(strings.ReplaceAll(reason, "_", " "))
+	}
+	if allowed != "" && !strings.Contains(detail, allowed) {
+		detail += "; allowed: " + allowed
+	}
+	if help != "" && !strings.Contains(detail, help) {
+		detail += "; " + help
+	}
+	return detail
+}
+
+// violationLine is a broken rule on one line: reason, rule, value, what is
+// allowed, what to do.
+func violationLine(v *pb.Violation) string {
+	var b strings.Builder
+	b.WriteString(v.GetReason())
+	if v.GetDetail() != "" {
+		b.WriteString(": " + v.GetDetail())
+	}
+	for _, part := range []struct{ name, value string }{
+		{"rule", v.GetRule()}, {"value", v.GetValue()}, {"allowed", v.GetAllowed()}, {"help", v.GetHelp()},
+	} {
+		if part.value != "" {
+			fmt.Fprintf(&b, "; %s: %s", part.name, part.value)
+		}
+	}
+	return b.String()
+}
+
+// codeOfReason is the exit code of a reason that says more than the gRPC code.
+func codeOfReason(reason string, otherwise int) int {
+	for kind := problem.Internal; kind <= problem.Unavailable; kind++ {
+		if kind.String() == reason {
+			return codeOf(kind)
+		}
+	}
+	return otherwise
+}
+
+func codeOfStatus(code codes.Code) int {
+	switch code {
+	case codes.InvalidArgument, codes.OutOfRange:
+		return exitUsage
+	case codes.NotFound:
+		return exitNotFound
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return exitAuth
+	case codes.AlreadyExists, codes.Aborted, codes.FailedPrecondition:
+		return exitConflict
+	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
+		return exitUnavailable
+	default:
+		return exitFailure
+	}
+}
+
+// reached puts into words that the server did not answer; what it answered passes
+// through.
+func (a *app) reached(err error) error {
+	st, ok := status.FromError(err)
+	if err == nil || !ok || len(st.Details()) > 0 {
+		return err
+	}
+	where := a.server
+	if where == "" {
+		where = a.data
+	}
+	switch {
+	case st.Code() == codes.DeadlineExceeded:
+		return failf(exitUnavailable, "the server at %s did not answer within %s; try again, or set --timeout", where, a.timeout.String())
+	case st.Code() != codes.Unavailable:
+		return err
+	case strings.Contains(st.Message(), "certificate signed by unknown authority"):
+		return failf(exitUnavailable, "the certificate of the server at %s is not signed by a trusted root; name the CA's root with --ca", where)
+	case strings.Contains(st.Message(), "x509:"), strings.Contains(st.Message(), "tls:"):
+		_, why, _ := strings.Cut(st.Message(), "handshake failed: ")
+		return failf(exitUnavailable, "no safe connection to the server at %s: %s; check --server and --ca", where, strings.Trim(why, `"`))
+	}
+	return failf(exitUnavailable, "no server answers at %s; is it running? start one with: certwright serve --dev", where)
+}

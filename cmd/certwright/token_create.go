@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "github.com/certwright/certwright/proto/certwright/v1"
+)
+
+func tokenCreateCommand(a *app) *cobra.Command {
+	request := &pb.CreateTokenRequest{}
+	ttl := span(time.Hour)
+	out, force := "", false
+	cmd := leaf{
+		use: "create [flags]", short: "Create a join token and print its secret, once",
+		long: `
+Creates a join token. It allows --uses certificates of the profiles, for names
+that match the patterns ("*.x" is one more label, ".x" any depth below x), on
+behalf of the owner, until --ttl has passed. The secret is shown here and never
+again: on standard output, or in --out, readable by you alone.`,
+		example: `
+certwright token create --owner team-a --profile server --dns '*.team-a.internal' --ttl 1h
+certwright token create --owner ci --profile server --dns .ci.internal --ip 10.0.0.0/8 --uses 10 --ttl 2w --out ci.token`,
+		next: "certwright cert issue NAME --token-file FILE",
+		args: exactly(),
+		run: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case request.GetOwner() == "":
+				return usagef("certwright token create needs --owner: who answers for the certificates")
+			case len(request.GetDnsPatterns())+len(request.GetIpPatterns())+len(request.GetUriPatterns())+len(request.GetEmailPatterns()) == 0:
+				return usagef("certwright token create needs the names it allows: --dns, --ip, --uri or --email")
+			}
+			if request.GetRequestId() == "" {
+				request.RequestId = "cli-" + strings.ToLower(rand.Text())
+			}
+			request.Ttl = durationpb.New(time.Duration(ttl))
+			files := &fileSet{dir: filepath.Dir(out), force: force}
+			defer files.discard()
+			if out != "" {
+				if err := files.vacant(filepath.Base(out)); err != nil {
+					return err
+				}
+			}
+			return a.createToken(cmd.Context(), request, files, out)
+		},
+	}.command()
+	flags := cmd.Flags()
+	flags.StringVar(&request.Owner, "owner", "", "who answers for the certificates")
+	flags.StringSliceVar(&request.Profiles, "profile", []string{defaultProfile}, "profile it may ask for; may be repeated")
+	flags.StringSliceVar(&request.DnsPatterns, "dns", nil, "pattern of DNS names; may be repeated")
+	flags.StringSliceVar(&request.IpPatterns, "ip", nil, "address or CIDR range; may be repeated")
+	flags.StringSliceVar(&request.UriPatterns, "uri", nil, "pattern of URIs; may be repeated")
+	flags.StringSliceVar(&request.EmailPatterns, "email", nil, "pattern of mailboxes; may be repeated")
+	flags.Var(&ttl, "ttl", "how long it can be used: 1h, 2d")
+	flags.Int32Var(&request.Uses, "uses", 1, "how many certificates it is good for")
+	flags.StringVar(&request.RequestId, "request-id", "", "idempotency key: the same request under it makes no second token")
+	flags.StringVar(&out, "out", "", "write the secret into this file instead")
+	flags.BoolVar(&force, "force", false, "replace the file if it is there")
+	a.outputFlag(cmd)
+	_ = cmd.MarkFlagFilename("out")
+	_ = cmd.RegisterFlagCompletionFunc("profile", a.completeProfiles)
+	return cmd
+}
+
+// createToken asks for the token. In a table only the secret goes to standard
+// output, so that it can be piped; json and yaml show the whole answer, without
+// the secret if that went to a file.
+func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, files *fileSet, out string) error {
+	var answer *pb.CreateTokenResponse
+	err := a.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		answer, err = pb.NewTokenServiceClient(conn).CreateToken(ctx, request)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	token := answer.GetToken()
+	if answer.GetSecret() == "" {
+		return failf(exitConflict, "a token was made under this --request-id already, its ID is %s; its secret is not kept, so revoke it and create another", token.GetId())
+	}
+	if out != "" {
+		if err := files.stage(filepath.Base(out), []byte(answer.GetSecret()+"\n")); err != nil {
+			return err
+		}
+		if err := files.publish(); err != nil {
+			return err
+		}
+		answer.Secret = ""
+	}
+	a.note("Token %s: %s of %s for %s, good for %d, expires %s.", token.GetId(), strings.Join(token.GetProfiles(), ", "), token.GetOwner(),
+		strings.Join(append(append(append(token.GetDnsPatterns(), token.GetIpPatterns()...), token.GetUriPatterns()...), token.GetEmailPatterns()...), ", "),
+		token.GetUses(), stamp(token.GetExpireTime()))
+	switch {
+	case a.format != "table":
+		return a.print(answer, a.tokenRows(token))
+	case out != "":
+		a.note("Next: certwright cert issue NAME --token-file %s", quote(out))
+		return nil
+	}
+	a.note("Its secret is on standard output, once:")
+	return a.write(answer.GetSecret() + "\n")
+}

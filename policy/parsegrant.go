@@ -1,0 +1,148 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/certwright/certwright/identity"
+)
+
+func (c *compiler) grant(path string, g Grant) {
+	names := make([]string, len(c.grants))
+	for i, other := range c.grants {
+		names[i] = other.name
+	}
+	c.name(path, g.Name, &names)
+	if g.Name == "system" {
+		c.fault(path+".name", g.Name, "", `"system" is the built-in grant of the server`)
+	}
+	if len(g.Principals) == 0 {
+		c.fault(path+".principals", "", "", "it is for nobody")
+	}
+	for i, p := range g.Principals {
+		c.principal(fmt.Sprintf("%s.principals[%d]", path, i), p)
+	}
+	if len(g.Profiles) == 0 {
+		c.fault(path+".profiles", "", strings.Join(c.profiles, ", "), "it names no profile")
+	}
+	c.allOf(path+".profiles", "profile", g.Profiles, c.profiles)
+	if g.Allow.Empty() {
+		c.fault(path+".allow", "", "", "it allows no name")
+	}
+	c.owner(path, g)
+	out := &grant{name: g.Name, principals: g.Principals, profiles: g.Profiles, owner: g.Owner, owners: g.Owners}
+	good := c.patterns(path+".allow", g.Allow) && c.patterns(path+".deny", g.Deny)
+	if good {
+		var err error
+		if out.allow, err = compilePatterns(g.Allow); err != nil {
+			c.fault(path+".allow", "", "", err.Error())
+		}
+		if out.deny, err = compilePatterns(g.Deny); err != nil {
+			c.fault(path+".deny", "", "", err.Error())
+		}
+	}
+	c.grants = append(c.grants, out)
+}
+
+// patterns checks each pattern by itself, so that each fault has its line.
+func (c *compiler) patterns(path string, names identity.Names) bool {
+	good := true
+	for _, t := range []identity.IdentifierType{identity.DNS, identity.IP, identity.URI, identity.Email} {
+		for i, p := range ofType(names, t) {
+			if err := checkPattern(identity.Identifier{Type: t, Value: p}); err != nil {
+				c.fault(fmt.Sprintf("%s.%s[%d]", path, t, i), p, "", err.Error())
+				good = false
+			}
+		}
+	}
+	return good
+}
+
+func (c *compiler) principal(path string, p PrincipalSpec) {
+	key, value, n := p.method()
+	if n != 1 {
+		c.fault(path, "", "one of local_socket, token, acme, eab, account, mtls, oidc, role", "a principal has one key that says how the caller has proven itself")
+		return
+	}
+	switch key {
+	case "local_socket":
+		c.oneOf(path+".local_socket", "caller on the socket", value, []string{"admin"})
+	case "acme":
+		c.oneOf(path+".acme", "value for acme", value, []string{anyone})
+	case "role":
+		c.oneOf(path+".role", "role", value, []string{string(identity.RoleAdmin), string(identity.RoleRequester)})
+	case "oidc":
+		if !strings.HasPrefix(value, "https://") {
+			c.fault(path+".oidc", value, "https://…", "an identity provider is named by its https URL")
+		}
+	}
+	for name, want := range p.Claims {
+		if key != "oidc" && key != "mtls" {
+			c.fault(path+".claims", name, "beside oidc and mtls", "callers of this sort have no claims")
+		}
+		if want == "" {
+			c.fault(path+".claims."+name, "", "", "a claim must have a value")
+		}
+	}
+}
+
+// owner checks that the grant says on whose behalf.
+func (c *compiler) owner(path string, g Grant) {
+	if (g.Owner == "") == (len(g.Owners) == 0) {
+		c.fault(path, "", "owner: NAME or owners: [NAME, …]", "it needs an owner, or a list of owners to choose from")
+	}
+	check := func(path, owner string) {
+		err := checkTemplate(owner)
+		filled := template.ReplaceAllString(owner, "x")
+		if err == nil && !ownerForm.MatchString(filled) {
+			err = fmt.Errorf("it has not the form of an owner")
+		}
+		if err != nil {
+			c.fault(path, owner, ownerForm.String(), err.Error())
+		}
+	}
+	if g.Owner != "" {
+		check(path+".owner", g.Owner)
+	}
+	for i, o := range g.Owners {
+		if o != "*" {
+			check(fmt.Sprintf("%s.owners[%d]", path, i), o)
+		}
+	}
+}
+
+func (c *compiler) compileConditions() {
+	if len(c.doc.Conditions) == 0 {
+		return
+	}
+	env, err := newEnv()
+	if err != nil {
+		c.fault("conditions", "", "", err.Error())
+		return
+	}
+	var names []string
+	for i, d := range c.doc.Conditions {
+		path := fmt.Sprintf("conditions[%d]", i)
+		c.name(path, d.Name, &names)
+		c.allOf(path+".profiles", "profile", d.Profiles, c.profiles)
+		if d.Message == "" {
+			c.fault(path+".message", "", "", "it does not say what to tell the caller")
+		}
+		if d.Require == "" {
+			c.fault(path+".require", "", "a boolean expression", "it requires nothing")
+			continue
+		}
+		compiled := &condition{Condition: d}
+		if d.When != "" {
+			if compiled.when, err = compileExpression(env, d.When); err != nil {
+				c.fault(path+".when", d.When, "a boolean expression in CEL", err.Error())
+			}
+		}
+		if compiled.require, err = compileExpression(env, d.Require); err != nil {
+			c.fault(path+".require", d.Require, "a boolean expression in CEL", err.Error())
+		}
+		c.conditions = append(c.conditions, compiled)
+	}
+	c.conditions = slices.Clip(c.conditions)
+}

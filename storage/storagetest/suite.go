@@ -1,0 +1,76 @@
+package storagetest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/certwright/certwright/storage"
+)
+
+// Backend is one implementation under test.
+type Backend struct {
+	// Open makes an empty store; the test closes it.
+	Open func(t *testing.T) storage.Store
+	// Reopen ends the store as hard as it can be ended inside a process, and
+	// opens what is durable of it.
+	Reopen func(t *testing.T, s storage.Store) storage.Store
+}
+
+// Run runs the whole suite.
+func Run(t *testing.T, open func(t *testing.T) storage.Store, reopen func(t *testing.T, s storage.Store) storage.Store) {
+	b := Backend{open, reopen}
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, Backend)
+	}{
+		{"issuance", testIssuance},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, b) })
+	}
+}
+
+func (b Backend) store(t *testing.T) storage.Store {
+	t.Helper()
+	s := b.Open(t)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+// do commits a unit that must succeed.
+func do(t testing.TB, s storage.Committer, unit ...storage.Command) storage.Receipt {
+	t.Helper()
+	r, err := s.Commit(t.Context(), unit)
+	if err != nil {
+		t.Fatalf("commit: %v", err)
+	}
+	return r
+}
+
+// refuse commits a unit that must fail with want.
+func refuse(t testing.TB, s storage.Committer, want error, unit ...storage.Command) {
+	t.Helper()
+	if _, err := s.Commit(t.Context(), unit); !errors.Is(err, want) {
+		t.Fatalf("commit: %v, want %v", err, want)
+	}
+}
+
+func size(t testing.TB, s storage.LedgerReader) uint64 {
+	t.Helper()
+	h, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.Size
+}
+
+// sound scrubs and reports findings as errors.
+func sound(t testing.TB, s storage.Scrubber) {
+	t.Helper()
+	if err := s.Scrub(t.Context(), nil, func(f storage.Finding) { t.Errorf("finding: %+v", f) }); err != nil {
+		t.Fatalf("scrub: %v", err)
+	}
+}
