@@ -23,7 +23,7 @@ const maxEncoded = (maxRequest + 2) / 3 * 4
 // buffers are what one HTTP request needs.
 type buffers struct {
 	encoded [maxEncoded]byte
-	der     [maxRequest + 1]byte
+	der     [maxEncoded / 4 * 3]byte // more than maxRequest
 	req     request
 }
 
@@ -100,8 +100,8 @@ func (r *Responder) post(w http.ResponseWriter, req *http.Request, b *buffers) *
 		return refuse(http.StatusRequestEntityTooLarge, "an OCSP request has at most 4096 octets")
 	}
 	n := 0
-	for n < len(b.der) {
-		m, err := req.Body.Read(b.der[n:])
+	for n <= maxRequest {
+		m, err := req.Body.Read(b.der[n : maxRequest+1])
 		n += m
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
