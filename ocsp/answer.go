@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
-
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/storage"
 )
@@ -30,7 +28,7 @@ func (r *Responder) answer(ctx context.Context, der []byte, req *request) *reply
 			return r.known(ctx, is, key{is.number, req.ids[0].variant, serial})
 		}
 	}
-	rep, err := r.sign(ctx, is, req.ids, req.nonce)
+	rep, err := r.sign(ctx, is, r.subjects(is, req), req.nonce)
 	if err != nil {
 		return r.failed(is, err)
 	}
@@ -56,6 +54,26 @@ func (r *Responder) issuerOf(req *request) (*issuer, bool) {
 		found = is
 	}
 	return found, found != nil
+}
+
+// subject is a certificate that is asked for.
+type subject struct {
+	id     []byte // DER of its CertID
+	serial identity.Serial
+	ours   bool // the issuer's, and of the shape of its serials
+}
+
+// subjects are what the request asks of an issuer.
+func (r *Responder) subjects(is *issuer, req *request) []subject {
+	out := make([]subject, len(req.ids))
+	for i := range req.ids {
+		id := &req.ids[i]
+		out[i].id = id.raw
+		if h, ok := hashOf(id); ok && r.byHash[h] == is {
+			out[i].serial, out[i].ours = id.ours()
+		}
+	}
+	return out
 }
 
 // known is the reply for one serial without a nonce: kept, or signed once for
@@ -88,9 +106,10 @@ func (r *Responder) fly(ctx context.Context, is *issuer, k key, f *flight, kept 
 	defer func() { shard.end(k, f, rep, fresh) }()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signTimeout)
 	defer cancel()
+	subjects := []subject{{is.certID(k.variant, k.serial), k.serial, true}}
 	var err error
 	for range 2 { // once more, if the state may have changed after it was read
-		if rep, err = r.signKnown(ctx, is, k); err != nil || !shard.stale(f) {
+		if rep, err = r.sign(ctx, is, subjects, nil); err != nil || !shard.stale(f) {
 			break
 		}
 	}
@@ -103,18 +122,6 @@ func (r *Responder) fly(ctx context.Context, is *issuer, k key, f *flight, kept 
 		return kept
 	}
 	return r.failed(is, err)
-}
-
-func (r *Responder) signKnown(ctx context.Context, is *issuer, k key) (*reply, error) {
-	raw, err := is.certID(k.variant, k.serial)
-	if err != nil {
-		return nil, err
-	}
-	var id certID
-	if s := cryptobyte.String(raw); !id.read(&s) {
-		return nil, errors.New("a CertID of ours cannot be read")
-	}
-	return r.sign(ctx, is, []certID{id}, nil)
 }
 
 // errStore: the state could not be read.
@@ -132,7 +139,7 @@ func (r *Responder) failed(is *issuer, err error) *reply {
 
 // sign reads the states and signs an answer of its own for them. It waits for
 // its turn first: what it signs is what stands in the ledger then.
-func (r *Responder) sign(ctx context.Context, is *issuer, ids []certID, nonce []byte) (*reply, error) {
+func (r *Responder) sign(ctx context.Context, is *issuer, subjects []subject, nonce []byte) (*reply, error) {
 	if err := r.slots.take(ctx); err != nil {
 		return nil, err
 	}
@@ -146,9 +153,9 @@ func (r *Responder) sign(ctx context.Context, is *issuer, ids []certID, nonce []
 	if s.notAfter.Before(res.nextUpdate) {
 		res.nextUpdate = s.notAfter
 	}
-	res.singles = make([]single, len(ids))
-	for i := range ids {
-		if res.singles[i], err = r.status(ctx, is, &ids[i]); err != nil {
+	res.singles = make([]single, len(subjects))
+	for i := range subjects {
+		if res.singles[i], err = r.status(ctx, is, &subjects[i]); err != nil {
 			return nil, errors.Join(errStore, err)
 		}
 	}
@@ -163,7 +170,7 @@ func (r *Responder) sign(ctx context.Context, is *issuer, ids []certID, nonce []
 		r.counters.byResponder.Add(1)
 	}
 	rep := newReply(body)
-	if st := res.singles[0].status; len(ids) == 1 && nonce == nil && st != unknown {
+	if st := res.singles[0].status; len(subjects) == 1 && nonce == nil && st != unknown {
 		rep.keep(st, res.thisUpdate, res.nextUpdate)
 	}
 	for i := range res.singles {
@@ -172,17 +179,13 @@ func (r *Responder) sign(ctx context.Context, is *issuer, ids []certID, nonce []
 	return rep, nil
 }
 
-// status is what the ledger says of one CertID.
-func (r *Responder) status(ctx context.Context, is *issuer, id *certID) (single, error) {
-	answer := single{id: id.raw, status: unknown}
-	serial, ok := id.ours()
-	if !ok {
+// status is what the ledger says of one certificate.
+func (r *Responder) status(ctx context.Context, is *issuer, s *subject) (single, error) {
+	answer := single{id: s.id, status: unknown}
+	if !s.ours {
 		return answer, nil
 	}
-	if h, ok := hashOf(id); !ok || r.byHash[h] != is {
-		return answer, nil
-	}
-	cert, err := r.store.BySerial(ctx, is.keyID, serial)
+	cert, err := r.store.BySerial(ctx, is.keyID, s.serial)
 	if errors.Is(err, storage.ErrNotFound) {
 		return answer, nil
 	}
@@ -190,7 +193,7 @@ func (r *Responder) status(ctx context.Context, is *issuer, id *certID) (single,
 		return answer, err
 	}
 	switch {
-	case cert.Issuer != is.keyID || cert.Serial != serial:
+	case cert.Issuer != is.keyID || cert.Serial != s.serial:
 		return answer, errors.New("the store gave another certificate")
 	case cert.Revocation != nil:
 		answer.status, answer.revokedAt, answer.reason = revoked, cert.Revocation.At.UTC(), cert.Revocation.Reason

@@ -51,7 +51,7 @@ func build(t testing.TB, m message) []byte {
 						b.AddBytes(e)
 					}
 					if m.nonce != nil {
-						addExtension(b, oidNonce, func(b *cryptobyte.Builder) { b.AddASN1OctetString(m.nonce) })
+						b.AddBytes(extension(oidNonce, false, tlv(cbasn1.OCTET_STRING, m.nonce)))
 					}
 				})
 			})

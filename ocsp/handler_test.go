@@ -58,10 +58,7 @@ func do(t *testing.T, method, url, contentType string, body io.Reader, header ..
 func TestGetForms(t *testing.T) {
 	tn := found(t, "ecdsa-p256", nil).populate(t)
 	base := tn.serve(t)
-	id, err := tn.issuers[0].certID(sha1Null, serialOf(tn.leaves["good"]))
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := tn.issuers[0].certID(sha1Null, serialOf(tn.leaves["good"]))
 	for _, nonce := range [][]byte{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {0xfb, 0xef, 0xbe, 0xfb, 0xef, 0xbe}, {1}, {1, 2}, {1, 2, 3}} {
 		text := base64.StdEncoding.EncodeToString(build(t, message{ids: [][]byte{id}, nonce: nonce}))
 		every := ""

@@ -7,11 +7,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/certwright/certwright/identity"
@@ -83,35 +83,27 @@ func newIssuer(number int, cfg IssuerConfig) (*issuer, error) {
 		if v >= sha256Null {
 			oid, name, key = oidSHA256, name2[:], key2[:]
 		}
-		if is.ids[v], err = issuerPart(oid, v == sha1Null || v == sha256Null, name, key); err != nil {
-			return nil, err
-		}
+		is.ids[v] = issuerPart(oid, v == sha1Null || v == sha256Null, name, key)
 	}
 	return is, nil
 }
 
 // issuerPart is a CertID without its SEQUENCE header and its serial.
-func issuerPart(oid []byte, withNull bool, name, key []byte) ([]byte, error) {
-	b := cryptobyte.NewBuilder(nil)
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(oid)
-		if withNull {
-			b.AddBytes(null)
-		}
-	})
-	b.AddASN1OctetString(name)
-	b.AddASN1OctetString(key)
-	return b.Bytes()
+func issuerPart(oid []byte, withNull bool, name, key []byte) []byte {
+	algorithm := tlv(asn1.SEQUENCE, oid)
+	if withNull {
+		algorithm = tlv(asn1.SEQUENCE, oid, null)
+	}
+	return slices.Concat(algorithm, tlv(asn1.OCTET_STRING, name), tlv(asn1.OCTET_STRING, key))
 }
 
 // certID is the DER of the CertID of one of the issuer's serials.
-func (is *issuer) certID(v variant, serial identity.Serial) ([]byte, error) {
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(is.ids[v])+32))
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(is.ids[v])
-		b.AddASN1BigInt(serial.Big())
-	})
-	return b.Bytes()
+func (is *issuer) certID(v variant, serial identity.Serial) []byte {
+	n := serial[:]
+	for len(n) > 1 && n[0] == 0 && n[1]&0x80 == 0 {
+		n = n[1:]
+	}
+	return tlv(asn1.SEQUENCE, is.ids[v], tlv(asn1.INTEGER, n))
 }
 
 // hashOf is the issuer that a CertID names; false: by a hash that is not

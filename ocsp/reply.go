@@ -32,7 +32,15 @@ type reply struct {
 // hotHits is how often an answer must have been asked for to be hot.
 const hotHits = 2
 
-var noStore = []string{"no-store"} // never changed
+// Values of Cache-Control; never changed.
+var (
+	noStore = []string{"no-store"}
+	minute  = []string{cacheFor(maxAge)}
+)
+
+func cacheFor(age time.Duration) string {
+	return "max-age=" + strconv.Itoa(int(age/time.Second)) + ", public, no-transform, must-revalidate"
+}
 
 // newFailure is the reply of an error; nobody may keep it.
 func newFailure(status byte) *reply {
@@ -59,5 +67,8 @@ func (r *reply) keep(s status, thisUpdate, nextUpdate time.Time) {
 	r.usableUntil = nextUpdate.Add(-r.age)
 	r.etag = []string{`"` + hex.EncodeToString(sum[:20]) + `"`}
 	r.modified = []string{thisUpdate.UTC().Format(http.TimeFormat)}
-	r.cacheControl = []string{"max-age=" + strconv.Itoa(int(r.age/time.Second)) + ", public, no-transform, must-revalidate"}
+	r.cacheControl = minute
+	if r.age < maxAge {
+		r.cacheControl = []string{cacheFor(r.age)}
+	}
 }

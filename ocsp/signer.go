@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -58,17 +57,14 @@ func newSigner(key crypto.Signer, cert *x509.Certificate) (*signer, error) {
 	default:
 		return nil, fmt.Errorf("a key of type %T cannot sign answers", cert.PublicKey)
 	}
-	s.algorithm = append([]byte{0x30, byte(len(oid) + len(parameters))}, slices.Concat(oid, parameters)...)
+	s.algorithm = tlv(asn1.SEQUENCE, oid, parameters)
 	return s, nil
 }
 
 // sign is the whole OCSPResponse for r.
 func (s *signer) sign(r *response) ([]byte, error) {
 	r.keyHash = s.keyHash
-	tbs, err := r.tbs()
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
+	tbs := r.tbs()
 	digest := tbs
 	if s.hash != 0 {
 		h := s.hash.New()
@@ -79,7 +75,7 @@ func (s *signer) sign(r *response) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	return assemble(tbs, s.algorithm, signature, s.certificate)
+	return assemble(tbs, s.algorithm, signature, s.certificate), nil
 }
 
 // keyBits are the octets of a certificate's subjectPublicKey, without tag,
