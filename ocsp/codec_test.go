@@ -25,9 +25,9 @@ type message struct {
 func build(t testing.TB, m message) []byte {
 	t.Helper()
 	b := cryptobyte.NewBuilder(nil)
-	tagged := func(b *cryptobyte.Builder, tag cbasn1.Tag, der []byte) {
+	tagged := func(b *cryptobyte.Builder, tag uint8, der []byte) {
 		if der != nil {
-			b.AddASN1(explicit|tag, func(b *cryptobyte.Builder) { b.AddBytes(der) })
+			b.AddASN1(explicit0+cbasn1.Tag(tag), func(b *cryptobyte.Builder) { b.AddBytes(der) })
 		}
 	}
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -45,7 +45,7 @@ func build(t testing.TB, m message) []byte {
 			if m.nonce == nil && m.extensions == nil && !m.emptyList {
 				return
 			}
-			b.AddASN1(explicit|2, func(b *cryptobyte.Builder) {
+			b.AddASN1(explicit2, func(b *cryptobyte.Builder) {
 				b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 					for _, e := range m.extensions {
 						b.AddBytes(e)

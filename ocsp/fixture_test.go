@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"io"
 	"log/slog"
 	"math/big"
 	"net/http"
@@ -158,7 +157,7 @@ func found(t testing.TB, algorithm string, change func(*Config)) *town {
 	t.Helper()
 	tn := &town{store: openStore(t), issuer: newAuthority(t, algorithm, "Town Issuing CA"), leaves: map[string]storagetest.Issuance{}}
 	cfg := Config{
-		Store: tn.store, Names: storagetest.DNS("ca.internal"), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: tn.store, Names: storagetest.DNS("ca.internal"), Logger: slog.New(slog.DiscardHandler),
 		Issuers: []IssuerConfig{{Name: "issuing", Certificate: tn.issuer.cert, Profile: "ocsp-responder"}},
 		Issue: func(_ context.Context, req identity.Request) ([]byte, error) {
 			tn.issued.Add(1)

@@ -143,7 +143,7 @@ func (r *Responder) write(w http.ResponseWriter, req *http.Request, rep *reply) 
 		}
 	}
 	h["Content-Type"], h["Content-Length"] = contentType, rep.length
-	_, _ = w.Write(rep.body) // the client has gone: nobody to tell
+	_, _ = w.Write(rep.body) //nolint:gosec // DER, of its own content type; on an error the client has gone
 }
 
 // notModified tells whether the client has the reply (RFC 9110 §13.2.2). A date

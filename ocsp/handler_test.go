@@ -28,8 +28,15 @@ func (tn *town) serve(t testing.TB) string {
 	return srv.URL
 }
 
-// do sends a request as it is and returns the answer with its body.
-func do(t *testing.T, method, url, contentType string, body io.Reader, header ...string) (*http.Response, []byte) {
+// answered is an HTTP answer without its body.
+type answered struct {
+	status int
+	header http.Header
+	length int64
+}
+
+// do sends a request as it is and returns the answer and its body.
+func do(t *testing.T, method, url, contentType string, body io.Reader, header ...string) (answered, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
@@ -50,7 +57,7 @@ func do(t *testing.T, method, url, contentType string, body io.Reader, header ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, got
+	return answered{res.StatusCode, res.Header, res.ContentLength}, got
 }
 
 // TestGetForms asks with every way in which clients write base64 in a path,
@@ -70,8 +77,8 @@ func TestGetForms(t *testing.T) {
 			"query-escaped": "/ocsp/" + url.QueryEscape(text), "two slashes": "/ocsp//" + text, "no padding": "/ocsp/" + strings.TrimRight(text, "="),
 		} {
 			res, body := do(t, http.MethodGet, base+path, "", nil)
-			if got, err := xocsp.ParseResponse(body, tn.issuer.cert); err != nil || got.Status != xocsp.Good || res.StatusCode != 200 {
-				t.Errorf("nonce %x, %s: status %d, %v %x", nonce, name, res.StatusCode, err, body)
+			if got, err := xocsp.ParseResponse(body, tn.issuer.cert); err != nil || got.Status != xocsp.Good || res.status != 200 {
+				t.Errorf("nonce %x, %s: status %d, %v %x", nonce, name, res.status, err, body)
 			}
 		}
 	}
@@ -107,15 +114,15 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "PUT", "/ocsp", media, bytes.NewReader(question), 405, nil},
 	} {
 		res, body := do(t, test.method, base+test.path, test.media, test.body)
-		if res.StatusCode != test.status || test.answer != nil && !bytes.Equal(body, test.answer) {
-			t.Errorf("%s: %d %q", test.name, res.StatusCode, body)
+		if res.status != test.status || test.answer != nil && !bytes.Equal(body, test.answer) {
+			t.Errorf("%s: %d %q", test.name, res.status, body)
 		}
-		if test.answer != nil && (res.Header.Get("Content-Type") != "application/ocsp-response" || res.Header.Get("Cache-Control") != "no-store") {
-			t.Errorf("%s: %v", test.name, res.Header)
+		if test.answer != nil && (res.header.Get("Content-Type") != "application/ocsp-response" || res.header.Get("Cache-Control") != "no-store") {
+			t.Errorf("%s: %v", test.name, res.header)
 		}
 	}
-	if res, _ := do(t, "POST", base+"/ocsp", media, bytes.NewReader(question), "Content-Encoding", "gzip"); res.StatusCode != 415 {
-		t.Errorf("compressed: %d", res.StatusCode)
+	if res, _ := do(t, "POST", base+"/ocsp", media, bytes.NewReader(question), "Content-Encoding", "gzip"); res.status != 415 {
+		t.Errorf("compressed: %d", res.status)
 	}
 }
 
@@ -143,13 +150,13 @@ func TestSlowBody(t *testing.T) {
 func TestCachingHeaders(t *testing.T) {
 	tn := found(t, "ecdsa-p256", nil).populate(t)
 	base := tn.serve(t)
-	get := func(name string, header ...string) (*http.Response, []byte) {
+	get := func(name string, header ...string) (answered, []byte) {
 		der := tn.question(t, serialOf(tn.leaves[name]).Big(), crypto.SHA1)
 		return do(t, http.MethodGet, base+"/ocsp/"+url.PathEscape(base64.StdEncoding.EncodeToString(der)), "", nil, header...)
 	}
 	for _, name := range []string{"good", "revoked"} {
 		res, body := get(name)
-		h := res.Header
+		h := res.header
 		answer, err := xocsp.ParseResponse(body, tn.issuer.cert)
 		if err != nil {
 			t.Fatal(err)
@@ -176,14 +183,14 @@ func TestCachingHeaders(t *testing.T) {
 			{"If-Modified-Since", answer.ThisUpdate.Add(-time.Second).UTC().Format(http.TimeFormat), 200},
 			{"If-Modified-Since", "yesterday", 200},
 		} {
-			if res, body := get(name, test.header, test.value); res.StatusCode != test.status || test.status == 304 && (len(body) > 0 || res.Header.Get("Etag") != h.Get("Etag")) {
-				t.Errorf("%s: %s %s: %d", name, test.header, test.value, res.StatusCode)
+			if res, body := get(name, test.header, test.value); res.status != test.status || test.status == 304 && (len(body) > 0 || res.header.Get("Etag") != h.Get("Etag")) {
+				t.Errorf("%s: %s %s: %d", name, test.header, test.value, res.status)
 			}
 		}
 	}
 	res, _ := get("reserved", "If-None-Match", "*")
-	if h := res.Header; res.StatusCode != 200 || h.Get("Cache-Control") != "no-store" || h.Get("Expires")+h.Get("Etag")+h.Get("Last-Modified") != "" {
-		t.Errorf("unknown: %d %v", res.StatusCode, h)
+	if h := res.header; res.status != 200 || h.Get("Cache-Control") != "no-store" || h.Get("Expires")+h.Get("Etag")+h.Get("Last-Modified") != "" {
+		t.Errorf("unknown: %d %v", res.status, h)
 	}
 	// Revoked in the second of the good answer: neither validator holds.
 	before, _ := get("good")
@@ -191,9 +198,9 @@ func TestCachingHeaders(t *testing.T) {
 	tn.Changed(tn.issuer.ID, serialOf(tn.leaves["good"]))
 	for _, header := range []string{"Etag", "Last-Modified"} {
 		conditional := map[string]string{"Etag": "If-None-Match", "Last-Modified": "If-Modified-Since"}[header]
-		res, body := get("good", conditional, before.Header.Get(header))
-		if answer, err := xocsp.ParseResponse(body, tn.issuer.cert); err != nil || res.StatusCode != 200 || answer.Status != xocsp.Revoked {
-			t.Errorf("%s of the good answer: %d, %v", header, res.StatusCode, err)
+		res, body := get("good", conditional, before.header.Get(header))
+		if answer, err := xocsp.ParseResponse(body, tn.issuer.cert); err != nil || res.status != 200 || answer.Status != xocsp.Revoked {
+			t.Errorf("%s of the good answer: %d, %v", header, res.status, err)
 		}
 	}
 }
@@ -202,7 +209,7 @@ func TestHead(t *testing.T) {
 	tn := found(t, "ecdsa-p256", nil).populate(t)
 	der := tn.question(t, serialOf(tn.leaves["good"]).Big(), crypto.SHA1)
 	res, body := do(t, http.MethodHead, tn.serve(t)+"/ocsp/"+url.PathEscape(base64.StdEncoding.EncodeToString(der)), "", nil)
-	if res.StatusCode != 200 || len(body) != 0 || res.ContentLength < 500 {
-		t.Errorf("%d, %d octets, length %d", res.StatusCode, len(body), res.ContentLength)
+	if res.status != 200 || len(body) != 0 || res.length < 500 {
+		t.Errorf("%d, %d octets, length %d", res.status, len(body), res.length)
 	}
 }

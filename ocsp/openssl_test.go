@@ -2,6 +2,7 @@ package ocsp
 
 import (
 	"encoding/pem"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,7 +114,7 @@ func TestGnuTLS(t *testing.T) {
 		leaf := writePEM(t, "leaf.pem", tn.leaves[name].Complete.Certificate)
 		cmd := exec.CommandContext(t.Context(), "ocsptool", "--ask="+url, "--load-cert="+leaf, "--load-issuer="+ca, "--load-trust="+ca, "--nonce")
 		out, err := cmd.CombinedOutput()
-		if _, exited := err.(*exec.ExitError); err != nil && (!exited || name == "good") {
+		if exit := new(exec.ExitError); err != nil && (!errors.As(err, &exit) || name == "good") {
 			t.Fatalf("ocsptool: %v\n%s", err, out)
 		}
 		if !strings.Contains(string(out), "Certificate Status: "+want) || !strings.Contains(string(out), "Verifying OCSP Response: Success") {

@@ -56,9 +56,9 @@ func (r *response) tbs() []byte {
 	}
 	var extensions []byte
 	if r.nonce != nil {
-		extensions = tlv(explicit|1, tlv(asn1.SEQUENCE, extensionOf(oidNonce, tlv(asn1.OCTET_STRING, r.nonce))))
+		extensions = tlv(explicit1, tlv(asn1.SEQUENCE, extensionOf(oidNonce, tlv(asn1.OCTET_STRING, r.nonce))))
 	}
-	responder := tlv(explicit|2, tlv(asn1.OCTET_STRING, r.keyHash))
+	responder := tlv(explicit2, tlv(asn1.OCTET_STRING, r.keyHash))
 	return tlv(asn1.SEQUENCE, responder, now, tlv(asn1.SEQUENCE, singles...), extensions)
 }
 
@@ -71,12 +71,12 @@ func (r *response) single(s *single, now []byte) []byte {
 	if s.status == revoked {
 		var reason []byte
 		if s.reason != identity.Unspecified { // RFC 5280 §5.3.1: absent rather than unspecified
-			reason = []byte{byte(explicit | 0), 3, byte(asn1.ENUM), 1, byte(s.reason)}
+			reason = []byte{byte(explicit0), 3, byte(asn1.ENUM), 1, byte(s.reason)}
 		}
-		state = tlv(explicit|1, generalizedTime(s.revokedAt), reason)
+		state = tlv(explicit1, generalizedTime(s.revokedAt), reason)
 	}
-	return tlv(asn1.SEQUENCE, s.id, state, now, tlv(explicit|0, generalizedTime(r.nextUpdate)),
-		tlv(explicit|1, tlv(asn1.SEQUENCE, extensionOf(oidCutoff, generalizedTime(r.cutoff)))))
+	return tlv(asn1.SEQUENCE, s.id, state, now, tlv(explicit0, generalizedTime(r.nextUpdate)),
+		tlv(explicit1, tlv(asn1.SEQUENCE, extensionOf(oidCutoff, generalizedTime(r.cutoff)))))
 }
 
 func extensionOf(oid, value []byte) []byte {
@@ -89,11 +89,11 @@ func extensionOf(oid, value []byte) []byte {
 func assemble(tbs, algorithm, signature, certificate []byte) []byte {
 	var certificates []byte
 	if certificate != nil {
-		certificates = tlv(explicit|0, tlv(asn1.SEQUENCE, certificate))
+		certificates = tlv(explicit0, tlv(asn1.SEQUENCE, certificate))
 	}
 	basic := tlv(asn1.SEQUENCE, tbs, algorithm, tlv(asn1.BIT_STRING, []byte{0}, signature), certificates)
 	return tlv(asn1.SEQUENCE, []byte{byte(asn1.ENUM), 1, 0}, // successful
-		tlv(explicit|0, tlv(asn1.SEQUENCE, oidBasic, tlv(asn1.OCTET_STRING, basic))))
+		tlv(explicit0, tlv(asn1.SEQUENCE, oidBasic, tlv(asn1.OCTET_STRING, basic))))
 }
 
 // tlv is the DER of a tag with contents of less than 16 MiB. Answers are made

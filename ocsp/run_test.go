@@ -111,7 +111,7 @@ func TestAnswersEndWithTheCertificate(t *testing.T) {
 		}
 		pass(time.Minute + time.Second)
 		w := tn.postForTest(tn.question(t, big.NewInt(1), 3))
-		if string(w.Body.Bytes()) != string(xocsp.TryLaterErrorResponse) {
+		if w.Body.String() != string(xocsp.TryLaterErrorResponse) {
 			t.Errorf("without a certificate: %x", w.Body.Bytes())
 		}
 		if err := tn.Renew(t.Context()); err != nil {
@@ -160,11 +160,11 @@ func TestRetriesAndStandsIn(t *testing.T) {
 
 func TestDelegateIsChecked(t *testing.T) {
 	authority, other := newAuthority(t, "ecdsa-p256", "Town Issuing CA"), newAuthority(t, "ecdsa-p256", "Town Issuing CA")
-	var make func(req identity.Request) ([]byte, error)
+	var certify func(req identity.Request) ([]byte, error)
 	r, err := New(Config{
 		Store: openStore(t), Names: storagetest.DNS("ca.internal"),
 		Issuers: []IssuerConfig{{Name: "issuing", Certificate: authority.cert, Profile: "ocsp-responder"}},
-		Issue:   func(_ context.Context, req identity.Request) ([]byte, error) { return make(req) },
+		Issue:   func(_ context.Context, req identity.Request) ([]byte, error) { return certify(req) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -193,12 +193,12 @@ func TestDelegateIsChecked(t *testing.T) {
 		"not OCSPSigning":         custom(func(c *x509.Certificate) { c.ExtKeyUsage[0] = x509.ExtKeyUsageServerAuth }),
 		"is not digitalSignature": custom(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }),
 	} {
-		make = made
+		certify = made
 		if err := r.Renew(t.Context()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "issuer issuing") {
 			t.Errorf("%v, not %q", err, want)
 		}
 	}
-	make = custom(func(*x509.Certificate) {})
+	certify = custom(func(*x509.Certificate) {})
 	if err := r.Renew(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -218,7 +218,7 @@ func TestLateAnswer(t *testing.T) {
 			t.Errorf("status %d, late %d", res.Status, tn.Stats().Late)
 		}
 		tn.Changed(tn.issuer.ID, serialOf(leaf))
-		if w := tn.postForTest(tn.question(t, serialOf(leaf).Big(), 3)); string(w.Body.Bytes()) != string(xocsp.TryLaterErrorResponse) {
+		if w := tn.postForTest(tn.question(t, serialOf(leaf).Big(), 3)); w.Body.String() != string(xocsp.TryLaterErrorResponse) {
 			t.Errorf("after a change: %x", w.Body.Bytes())
 		}
 	})
