@@ -34,7 +34,7 @@ run: build ## build, then start a development CA on loopback; ARGS='...' is pass
 
 .PHONY: demo
 demo: build ## the whole journey in a temporary folder, told as a story
-	@tools/demo/run bin/certwright
+	@cd tools/demo && go run . ../../bin/certwright
 
 .PHONY: build
 build: ## build the commands into bin/

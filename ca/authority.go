@@ -58,9 +58,13 @@ type Config struct {
 	// Deadline is how long an intent may stay unresolved before anyone may
 	// abandon it; 0: 30 s.
 	Deadline time.Duration
-	Refusals *Refusals        // nil: refusals are not kept
-	Now      func() time.Time // nil: time.Now
-	Logger   *slog.Logger     // nil: slog.Default
+	Refusals *Refusals // nil: refusals are not kept
+	// Hold is asked before a request is decided; its error, a *problem.Problem,
+	// refuses it: signing is held, for instance while the clock is wrong. nil:
+	// never held.
+	Hold   func() error
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: slog.Default
 	// Abandoned gives the commands that belong to the abandoning of an intent
 	// whose Issue can no longer say (its server died): what Attach.Abandon would
 	// have been. nil: none.
@@ -88,6 +92,7 @@ type Authority struct {
 	logger      *slog.Logger
 	abandoned   func(storage.Certificate) []storage.Command
 	fault       func(Point) error
+	hold        func() error
 	counters    counters
 }
 
@@ -111,7 +116,7 @@ func New(cfg Config) (*Authority, error) {
 	}
 	a := &Authority{
 		store: inOrder(cfg.Store), policy: cfg.Policy, base: strings.TrimSuffix(cfg.HTTPBase, "/"), shards: 16,
-		deadline: 30 * time.Second, refusals: cfg.Refusals, now: cfg.Now, logger: cfg.Logger, abandoned: cfg.Abandoned, fault: cfg.Fault,
+		deadline: 30 * time.Second, refusals: cfg.Refusals, now: cfg.Now, logger: cfg.Logger, abandoned: cfg.Abandoned, fault: cfg.Fault, hold: cfg.Hold,
 		byName: map[string]*issuer{}, byKey: map[identity.KeyID]*issuer{}, linter: linter,
 	}
 	if cfg.Shards > 0 {
@@ -125,6 +130,9 @@ func New(cfg Config) (*Authority, error) {
 	}
 	if a.now == nil {
 		a.now = time.Now
+	}
+	if a.hold == nil {
+		a.hold = func() error { return nil }
 	}
 	if a.logger == nil {
 		a.logger = slog.Default()

@@ -54,7 +54,11 @@ func (a *Authority) Issue(ctx context.Context, req identity.Request, attach Atta
 		return again, err
 	}
 
-	// 2. Decide: profile and bounds, or every broken rule.
+	// 2. Decide: profile and bounds, or every broken rule; nothing while signing is
+	// held.
+	if err := a.hold(); err != nil {
+		return Issued{}, err
+	}
 	now := a.now()
 	decision, is, err := a.decide(req, now)
 	if err != nil {

@@ -123,6 +123,13 @@ func (p *Policies) compile(data []byte) (*policy.Engine, error) {
 	return policy.New(policy.Config{File: p.cfg.File, Data: data, Issuers: p.cfg.Issuers, System: p.cfg.System})
 }
 
+// Check is Apply's judgement of a document, and activates nothing. The error is
+// Malformed with every fault.
+func (p *Policies) Check(data []byte) error {
+	_, err := p.compile(data)
+	return err
+}
+
 // Engine is the policy in force.
 func (p *Policies) Engine() *policy.Engine { return p.current.Load().engine }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // systemActor is who abandons and revokes in the ledger when nobody asked.
-var systemActor = identity.Principal{Method: identity.System, ID: "server"}.String()
+const systemActor = "system:server"
 
 // Settle abandons and revokes the intents that earlier runs of this server left
 // unresolved. It is called once, before the first Issue. It returns how many
@@ -37,9 +37,7 @@ func (a *Authority) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		n, err := a.sweep(ctx, entry.ReasonDeadlinePassed, func(c storage.Certificate) bool {
-			return a.now().After(c.Deadline.Add(a.deadline))
-		})
+		n, err := a.sweep(ctx, entry.ReasonDeadlinePassed, a.overdue)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			a.logger.LogAttrs(ctx, slog.LevelError, "overdue intents were not abandoned", slog.Any("error", err))
@@ -47,6 +45,11 @@ func (a *Authority) Run(ctx context.Context) error {
 			a.logger.LogAttrs(ctx, slog.LevelWarn, "overdue intents were abandoned", slog.Int("count", n))
 		}
 	}
+}
+
+// overdue tells whether the deadline has passed for as long as it was away.
+func (a *Authority) overdue(c storage.Certificate) bool {
+	return a.now().After(c.Deadline.Add(a.deadline))
 }
 
 // sweep abandons and revokes the unresolved intents that are dead.

@@ -1,12 +1,11 @@
 package identity
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // IdentifierType is the kind of name an Identifier holds (RFC 8555 §9.7.7 and
@@ -40,9 +39,12 @@ func (i Identifier) Wildcard() bool {
 // and stored, or an error that says which rule of form it breaks. DNS names:
 // letters, digits and hyphens, lower case, no trailing dot, labels of at most 63
 // and names of at most 253 octets, valid A-labels, "*" only as the whole
-// leftmost label, no IP address. IP: netip's form, unmapped, no zone. URI:
-// absolute, with a host, no user information, no fragment. Email: mailbox of
-// RFC 5321 with a canonical domain.
+// leftmost label, nothing that reads as an IP address. IP: netip's form, unmapped,
+// no zone. URI (RFC 3986 §6.2.2): absolute, with lower-case scheme and a DNS name
+// or address as host, no user information, no default port, no fragment, no
+// empty or relative path segments, escapes in upper case and only where they are
+// needed; SPIFFE IDs besides as their specification says. Email: dot-atom and
+// canonical domain (RFC 5321 §4.1.2).
 func (i Identifier) Canonical() (Identifier, error) {
 	var value string
 	var err error
@@ -88,6 +90,10 @@ func canonicalDNS(name string) (string, error) {
 	if len(name) == 0 || len(name) > 253 {
 		return "", fmt.Errorf("name of %d octets: 1 to 253 are allowed", len(name))
 	}
+	// Before lower-casing: the Kelvin sign has the lower case "k".
+	if i := strings.IndexFunc(name, func(r rune) bool { return r > unicode.MaxASCII }); i >= 0 {
+		return "", fmt.Errorf("%.253q has a character that is not ASCII: write IDN as A-labels", name)
+	}
 	lower := strings.ToLower(name)
 	rest := strings.TrimPrefix(lower, "*.")
 	if _, err := netip.ParseAddr(rest); err == nil {
@@ -99,8 +105,9 @@ func canonicalDNS(name string) (string, error) {
 			return "", fmt.Errorf("%.253q: %w", name, err)
 		}
 	}
-	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
-		return "", fmt.Errorf("%.253q: the last label is all digits, which reads as an IP address", name)
+	last := labels[len(labels)-1]
+	if strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") && strings.Trim(last[2:], "0123456789abcdef") == "" {
+		return "", fmt.Errorf("%.253q: the last label is a number, which reads as an IP address", name)
 	}
 	return lower, nil
 }
@@ -136,54 +143,9 @@ func canonicalIP(text string) (string, error) {
 	return addr.Unmap().String(), nil
 }
 
-func canonicalURI(text string) (string, error) {
-	if len(text) == 0 || len(text) > 2048 {
-		return "", fmt.Errorf("URI of %d octets: 1 to 2048 are allowed", len(text))
-	}
-	if i := bytes.IndexFunc([]byte(text), func(r rune) bool { return r <= ' ' || r > '~' }); i >= 0 {
-		return "", fmt.Errorf("%.64q has a character that is not printable ASCII", text)
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Opaque != "" {
-		return "", fmt.Errorf("%.64q is not an absolute URI with a host", text)
-	}
-	if u.User != nil || u.Fragment != "" || strings.Contains(text, "#") {
-		return "", fmt.Errorf("%.64q has user information or a fragment", text)
-	}
-	if u.Scheme == "spiffe" {
-		return canonicalSPIFFE(u)
-	}
-	u.Host = strings.ToLower(u.Host)
-	return u.String(), nil
-}
-
-// canonicalSPIFFE holds the SPIFFE-ID specification §2: no port, no query, path
-// segments of letters, digits, "-", "_" and ".", none empty, "." or "..".
-func canonicalSPIFFE(u *url.URL) (string, error) {
-	u.Host = strings.ToLower(u.Host)
-	if u.Port() != "" || u.RawQuery != "" || u.ForceQuery || u.RawPath != "" || strings.HasSuffix(u.Host, ":") {
-		return "", fmt.Errorf("SPIFFE ID %.64q has a port, query or escape", u)
-	}
-	if strings.Trim(u.Host, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || len(u.Host) > 255 {
-		return "", fmt.Errorf("SPIFFE ID %.64q: trust domain has characters beyond a-z, 0-9, \"-\", \"_\", \".\"", u)
-	}
-	if u.Path == "" {
-		return u.String(), nil
-	}
-	for _, segment := range strings.Split(u.Path[1:], "/") {
-		if segment == "" || segment == "." || segment == ".." {
-			return "", fmt.Errorf("SPIFFE ID %.64q has an empty or relative path segment", u)
-		}
-		if strings.Trim(segment, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
-			return "", fmt.Errorf("SPIFFE ID %.64q: path segment has characters beyond letters, digits, \"-\", \"_\", \".\"", u)
-		}
-	}
-	return u.String(), nil
-}
-
 func canonicalEmail(text string) (string, error) {
 	local, domain, ok := strings.Cut(text, "@")
-	if !ok || local == "" || len(local) > 64 || strings.Contains(domain, "@") {
+	if len(text) > 254 || !ok || local == "" || len(local) > 64 || strings.Contains(domain, "@") {
 		return "", fmt.Errorf("%.64q is not a mailbox", text)
 	}
 	if strings.Trim(local, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.") != "" ||

@@ -43,17 +43,26 @@ func SerialFromBig(n *big.Int) (Serial, error) {
 	return s, nil
 }
 
-// ParseSerial reads hexadecimal digits, with or without colons.
+// ParseSerial reads hexadecimal digits, bare or as octets with colons between.
 func ParseSerial(text string) (Serial, error) {
-	digits := strings.ReplaceAll(text, ":", "")
+	digits := text
+	if strings.Contains(text, ":") {
+		octets := strings.Split(text, ":")
+		for _, octet := range octets {
+			if len(octet) != 2 {
+				return Serial{}, fmt.Errorf("serial %.64q is not octets with colons between", text)
+			}
+		}
+		digits = strings.Join(octets, "")
+	}
 	if len(digits) == 0 || len(digits) > 2*SerialSize {
 		return Serial{}, fmt.Errorf("serial %.64q is not 1 to %d hexadecimal digits", text, 2*SerialSize)
 	}
-	n, ok := new(big.Int).SetString(digits, 16)
-	if !ok {
+	octets, err := hex.DecodeString(strings.Repeat("0", 2*SerialSize-len(digits)) + digits)
+	if err != nil {
 		return Serial{}, fmt.Errorf("serial %.64q is not hexadecimal", text)
 	}
-	return SerialFromBig(n)
+	return SerialFromBig(new(big.Int).SetBytes(octets))
 }
 
 // Big is the serial as the number that stands in the certificate.

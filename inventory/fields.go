@@ -142,8 +142,8 @@ func (v *values) more(name string) any {
 		v.keep(err)
 		return superseded
 	}
-	if key, ok := strings.CutPrefix(name, "labels."); ok && v.search.inventory.config.Labels != nil {
-		labels, err := v.search.inventory.config.Labels(v.ctx, v.c)
+	if key, ok := strings.CutPrefix(name, "labels."); ok {
+		labels, err := v.search.inventory.Labels(v.ctx, v.c)
 		v.keep(err)
 		return labels[key]
 	}

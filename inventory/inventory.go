@@ -11,7 +11,9 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/identity"
@@ -30,9 +32,9 @@ type Config struct {
 	// Issuers are the issuers whose certificates are searched by their names; a
 	// certificate of another issuer has its key ID as the name.
 	Issuers []Issuer
-	// Labels reads a certificate's labels, for filters that name one. Nil: there
-	// are none.
-	Labels func(context.Context, storage.Certificate) (map[string]string, error)
+	// Ledger has the labels of certificates, for Labels and for filters that name
+	// one. Nil: there are none.
+	Ledger storage.LedgerReader
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -91,6 +93,26 @@ func (v *Inventory) IssuerName(id identity.KeyID) string {
 		}
 	}
 	return id.String()
+}
+
+// Labels are the certificate's labels. The ledger has commitments to them; a label
+// that was erased is left out.
+func (v *Inventory) Labels(ctx context.Context, c storage.Certificate) (map[string]string, error) {
+	if v.config.Ledger == nil || len(c.Intent.Labels) == 0 {
+		return nil, nil
+	}
+	labels := make(map[string]string, len(c.Intent.Labels))
+	for _, commitment := range c.Intent.Labels {
+		text, _, err := v.config.Ledger.Erasable(ctx, commitment)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("inventory: label: %w", err)
+		}
+		key, value, _ := strings.Cut(string(text), "=")
+		labels[key] = value
+	}
+	return labels, nil
 }
 
 // Superseded tells whether a later valid certificate of the same owner with the

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/merkle/entry"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -55,28 +56,83 @@ func (v *verification) certificates(ctx context.Context) error {
 // pages sends the rows of all intents that were there at the beginning.
 func (v *verification) pages(ctx context.Context, out chan<- []storage.Certificate) error {
 	q := storage.Query{Order: storage.ByIndex, Limit: page}
+	next := uint64(0) // the index after the last one read
 	for {
 		p, err := v.Store.Certificates(ctx, q)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
-			v.wrong("certificate", storage.NoIndex, "", "certificates cannot be read any further after %d: %v", v.summary.Certificates, err)
-			return nil
+			return v.oneByOne(ctx, next, out)
 		}
 		if len(p.Certificates) > 0 {
-			v.summary.Certificates += uint64(len(p.Certificates))
-			select {
-			case out <- p.Certificates:
-			case <-ctx.Done():
-				return ctx.Err()
+			next = p.Certificates[len(p.Certificates)-1].Index + 1
+			if err := v.send(ctx, out, p.Certificates); err != nil {
+				return err
 			}
 		}
-		if p.Next == nil || len(p.Certificates) > 0 && p.Certificates[len(p.Certificates)-1].Index >= v.head.Size {
+		if p.Next == nil || next > v.head.Size {
 			return nil
 		}
 		q.After = p.Next
 	}
+}
+
+func (v *verification) send(ctx context.Context, out chan<- []storage.Certificate, list []storage.Certificate) error {
+	v.summary.Certificates += uint64(len(list))
+	select {
+	case out <- list:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// oneByOne goes on from intent to intent where a page cannot be read, so that
+// one damaged row hides no other.
+func (v *verification) oneByOne(ctx context.Context, from uint64, out chan<- []storage.Certificate) error {
+	for index := from; index < v.head.Size; index++ {
+		if !v.intents.has(index) {
+			continue
+		}
+		c, serial, err := v.ofIntent(ctx, index)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			v.wrong("certificate", index, serial, "the row of the certificate of entry %d cannot be read: %v", index, err)
+			continue
+		}
+		if err := v.send(ctx, out, []storage.Certificate{c}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ofIntent reads the certificate that the intent at index names.
+func (v *verification) ofIntent(ctx context.Context, index uint64) (c storage.Certificate, serial string, err error) {
+	raws, err := v.Store.Entries(ctx, index, 1)
+	if err == nil && len(raws) == 0 {
+		err = storage.ErrNotFound
+	}
+	if err != nil {
+		return c, "", err
+	}
+	e, err := entry.Parse(raws[0])
+	if err != nil {
+		return c, "", err
+	}
+	i, err := entry.ParseIntent(e.Draft)
+	if err != nil {
+		return c, "", err
+	}
+	s, err := serialOf(i.TBS)
+	if err != nil {
+		return c, "", err
+	}
+	c, err = v.Store.BySerial(ctx, i.Issuer, s)
+	return c, s.String(), err
 }
 
 // certificate compares one row with its intent, and checks its signature.

@@ -25,7 +25,7 @@ type Description struct {
 
 // Field is one named value as text: hashes and numbers of certificates in
 // hexadecimal, times in RFC 3339, lists separated by spaces. What is not set is
-// left out.
+// left out, and so is the TBS: what is of use in it has fields.
 type Field struct{ Name, Value string }
 
 // Describe reads a raw entry. An entry of a kind that is not known is described
@@ -119,7 +119,6 @@ func (d *Description) intent(i entry.Intent) {
 	d.hash("request_key", i.RequestKey)
 	d.hash("request_digest", i.RequestDigest)
 	d.hashes("labels", i.Labels)
-	d.add("tbs", hex.EncodeToString(i.TBS))
 	d.Summary = fmt.Sprintf("%s asked for %s (%s)", d.Actor, what, i.Profile)
 }
 

@@ -193,13 +193,13 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := newPlace(t)
 			s, closed := p.store(t, false)
-			l := p.open(t, s)
+			p.open(t, s)
 			appendEntries(t, s, 10)
 			closed()
 			old := read(t, p.db)
 			s, closed = p.store(t, false)
 			appendEntries(t, s, 20)
-			l = p.open(t, s)
+			l := p.open(t, s)
 			if cp, _ := l.Checkpoint(t.Context()); cp.Size != 31 {
 				t.Fatalf("checkpoint of %d", cp.Size)
 			}
@@ -337,5 +337,47 @@ func remove(t testing.TB, path string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTwoServers: of two logs over one store each takes up what the other has
+// signed, and keeps its own last-seen file.
+func TestTwoServers(t *testing.T) {
+	p := newPlace(t)
+	s, _ := p.store(t, false)
+	one := p.open(t, s)
+	c := p.config(s)
+	c.Lock = filepath.Join(t.TempDir(), "ledger.lock")
+	two, err := ledger.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendEntries(t, s, 5)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, l := range []*ledger.Log{one, two} {
+		if err := l.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, _ := one.Checkpoint(ctx)
+	b, _ := two.Checkpoint(ctx)
+	if a.Size != 6 || !bytes.Equal(a.Note, b.Note) || two.Stats().Signatures != 0 || !bytes.Equal(read(t, p.lock), read(t, c.Lock)) {
+		t.Errorf("%+v and %+v, %+v", a, b, two.Stats())
+	}
+	stops := []func() error{run(t, one), run(t, two)}
+	for i := range uint64(20) {
+		appendEntries(t, s, 1)
+		if err := errors.Join(one.Wait(t.Context(), 6+i), two.Wait(t.Context(), 6+i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, stop := range stops {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	if st := one.Stats().Failures + two.Stats().Failures; st != 0 {
+		t.Errorf("%d failures: %v, %v", st, one.Healthy(), two.Healthy())
 	}
 }

@@ -67,10 +67,10 @@ func (r *rehash) leaf(ctx context.Context, raw []byte, size uint64) error {
 	if found, ok := r.storedLeaf(ctx, index, size); ok && found != leaf {
 		t := tlog.Tile{H: tileHeight, N: int64(index >> tileHeight), W: width(index, size)}
 		if r.proven(ctx, index) {
-			r.finding("entry", index, tilePath(t), fmt.Sprintf("entry %d is not the one that was hashed: its leaf hash is %x, the tree has %x", index, leaf, found))
+			r.finding("entry", index, tilePath(t), fmt.Sprintf("entry %d is not the one that was hashed: its leaf hash is %x, the tree has %x", index, [32]byte(leaf), [32]byte(found)))
 			leaf = found
 		} else {
-			r.finding("tile", index, tilePath(t), fmt.Sprintf("the tile's hash of entry %d is %x, the entry's own is %x", index, found, leaf))
+			r.finding("tile", index, tilePath(t), fmt.Sprintf("the tile's hash of entry %d is %x, the entry's own is %x", index, [32]byte(found), [32]byte(leaf)))
 		}
 	}
 	if r.each != nil {

@@ -45,6 +45,9 @@ func (l *Log) advance(ctx context.Context) error {
 	if errors.Is(err, storage.ErrConflict) {
 		err = nil // another server was faster: the next step takes up its checkpoint
 	}
+	if err != nil && ctx.Err() != nil {
+		return err // the caller gave up, nothing failed
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.failure = err
@@ -131,7 +134,7 @@ func (l *Log) extend(ctx context.Context, size uint64, root [32]byte) error {
 		return err
 	}
 	if own != root {
-		return fmt.Errorf("the root of %d entries is %x, not %x", size, own, root)
+		return fmt.Errorf("the root of %d entries is %x, not %x", size, [32]byte(own), root)
 	}
 	l.base = r.tree
 	return nil

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"sync"
 	"time"
-
-	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/certwright/certwright/merkle/entry"
 	"github.com/certwright/certwright/storage"
@@ -55,10 +54,18 @@ type verification struct {
 	summary  Summary
 	head     storage.Head
 	seen     []seen
-	intents  bitmap // the entries that are intents
+	intents  bitmap          // the entries that are issuance intents
+	ssh      bitmap          // the entries that are SSH intents
+	named    map[naming]bool // what has been reported, for the scrub not to say it again
 	last     time.Time
 	origin   string
 	progress progress
+}
+
+// naming is what a finding names.
+type naming struct {
+	kind  string
+	index uint64
 }
 
 // seen is a checkpoint that the ledger must contain, and where it stands.
@@ -76,7 +83,7 @@ type seen struct {
 // made. A running server may write meanwhile: what is newer than the head at
 // the beginning is not looked at, except by the scrub.
 func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (Summary, error) {
-	v := &verification{VerifyConfig: c, report: report}
+	v := &verification{VerifyConfig: c, report: report, named: map[naming]bool{}}
 	// In this order: each may be newer than the one before, never older.
 	if err := v.readSeen(ctx); err != nil {
 		return v.summary, err
@@ -87,10 +94,11 @@ func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (
 	}
 	v.summary.Entries = v.head.Size
 	v.intents = make(bitmap, v.head.Size/64+1)
+	v.ssh = make(bitmap, v.head.Size/64+1)
 	v.progress = progress{report: c.Progress, total: v.head.Size}
-	spans := [3]int{35, 60, 100} // percent of the work, at the end of each pass
+	spans := [3]int{12, 45, 100} // percent of the work, at the end of each pass
 	if c.Signatures {
-		spans = [3]int{8, 90, 100}
+		spans = [3]int{3, 90, 100}
 	}
 	for i, pass := range []func(context.Context) error{v.hashes, v.certificates, v.scrub} {
 		v.progress.span(spans[i])
@@ -107,6 +115,9 @@ func (v *verification) finding(f storage.Finding) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.summary.Findings++
+	if f.Index != storage.NoIndex {
+		v.named[naming{f.Kind, f.Index}] = true
+	}
 	if v.report != nil {
 		v.report(f)
 	}
@@ -183,7 +194,7 @@ func (v *verification) hashes(ctx context.Context) error {
 
 // compareRoot compares the recomputed root with stop i's: a seen one's, or
 // after them the head's.
-func (v *verification) compareRoot(i, seen int, size uint64, root tlog.Hash) {
+func (v *verification) compareRoot(i, seen int, size uint64, root [32]byte) {
 	if i == seen {
 		v.summary.Root = root
 		if v.head.Root != root {
@@ -232,17 +243,24 @@ func (v *verification) entry(index uint64, raw []byte) {
 			v.wrong("entry", index, "", "entry %d: %v", index, err)
 		}
 	case entry.SSH:
-		v.intents.set(index)
+		v.ssh.set(index)
 	case entry.Abandoned:
-		if b.Index >= index || !v.intents.has(b.Index) {
+		if b.Index >= index || !v.intents.has(b.Index) && !v.ssh.has(b.Index) {
 			v.wrong("entry", index, "", "entry %d abandons entry %d, which is no earlier intent", index, b.Index)
 		}
 	}
 }
 
-// scrub is the last pass: what only the backend can see.
+// scrub is the last pass: what only the backend can see. What it says of an
+// entry or certificate that the passes before have named is left out.
 func (v *verification) scrub(ctx context.Context) error {
-	if err := v.Store.Scrub(ctx, v.progress.at, v.finding); err != nil {
+	named := maps.Clone(v.named)
+	err := v.Store.Scrub(ctx, v.progress.at, func(f storage.Finding) {
+		if !named[naming{f.Kind, f.Index}] && (f.Kind != "entry" || !named[naming{"tile", f.Index}]) {
+			v.finding(f)
+		}
+	})
+	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

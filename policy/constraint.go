@@ -44,14 +44,16 @@ func newIssuer(in Issuer) (*issuer, error) {
 		i.notAfter = c.NotAfter.UTC().Truncate(time.Second)
 	}
 	var err, other error
-	i.permitted, err = newSubtrees(c.PermittedDNSDomains, c.PermittedIPRanges, c.PermittedEmailAddresses, c.PermittedURIDomains)
-	i.excluded, other = newSubtrees(c.ExcludedDNSDomains, c.ExcludedIPRanges, c.ExcludedEmailAddresses, c.ExcludedURIDomains)
+	i.permitted, err = newSubtrees(c.PermittedDNSDomains, c.PermittedIPRanges, c.PermittedEmailAddresses, c.PermittedURIDomains, false)
+	i.excluded, other = newSubtrees(c.ExcludedDNSDomains, c.ExcludedIPRanges, c.ExcludedEmailAddresses, c.ExcludedURIDomains, true)
 	return i, errors.Join(err, other)
 }
 
 // newSubtrees writes constraints as patterns. A DNS constraint "x" is x and all
-// below it; a mailbox or URI constraint "x" is that host, ".x" all below it.
-func newSubtrees(dns []string, ips []*net.IPNet, emails, uris []string) (*subtrees, error) {
+// below it; a mailbox or URI constraint "x" is that host, ".x" all below it. Some
+// relying parties take "x" there for all below it too: wide, of what is excluded,
+// does as they do.
+func newSubtrees(dns []string, ips []*net.IPNet, emails, uris []string, wide bool) (*subtrees, error) {
 	if len(dns)+len(ips)+len(emails)+len(uris) == 0 {
 		return nil, nil
 	}
@@ -76,9 +78,15 @@ func newSubtrees(dns []string, ips []*net.IPNet, emails, uris []string) (*subtre
 		} else {
 			names.Email = append(names.Email, strings.ToLower(m))
 		}
+		if wide && !strings.ContainsAny(m, "@") {
+			hosts.DNS = append(hosts.DNS, "."+strings.TrimPrefix(strings.ToLower(m), "."))
+		}
 	}
 	for _, u := range uris {
 		urls.DNS = append(urls.DNS, strings.ToLower(u))
+		if wide && !strings.HasPrefix(u, ".") {
+			urls.DNS = append(urls.DNS, "."+strings.ToLower(u))
+		}
 	}
 	var failed [4]error
 	s.set, failed[0] = compile(names)

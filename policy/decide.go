@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/policy/strict"
@@ -124,7 +125,7 @@ func checkKey(profile Profile, req identity.Request) []problem.Violation {
 	}
 	return []problem.Violation{{Reason: ReasonKey, Rule: "profile " + profile.Name + ": keys", Value: name,
 		Allowed: strings.Join(profile.Keys, ", "), Help: "make a key of an allowed algorithm",
-		Detail: "the profile does not allow this key"}}
+		Detail: fmt.Sprintf("the profile does not allow a key of %s", name)}}
 }
 
 // labelForm is what the name of a label looks like.
@@ -148,7 +149,7 @@ func checkLabels(profile Profile, labels map[string]string) []problem.Violation 
 	malformed := len(labels) > maxLabels
 	for name, value := range labels {
 		malformed = malformed || !labelForm.MatchString(name) || len(value) > maxLabelValue ||
-			strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) })
+			!utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) })
 	}
 	if malformed {
 		broken = append(broken, problem.Violation{Reason: ReasonLabelMalformed, Rule: "labels",

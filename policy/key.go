@@ -25,9 +25,9 @@ func describeKey(pub crypto.PublicKey) (name string, key celKey) {
 		if k.Curve == nil {
 			return "ecdsa", celKey{Algorithm: "ECDSA"}
 		}
-		curve := k.Params().Name
+		curve := k.Curve.Params().Name
 		return "ecdsa-" + strings.ToLower(strings.ReplaceAll(curve, "-", "")),
-			celKey{Algorithm: "ECDSA", Size: int64(k.Params().BitSize), Curve: curve}
+			celKey{Algorithm: "ECDSA", Size: int64(k.Curve.Params().BitSize), Curve: curve}
 	case ed25519.PublicKey:
 		return "ed25519", celKey{Algorithm: "Ed25519", Size: 256}
 	case *rsa.PublicKey:
@@ -44,11 +44,9 @@ func describeKey(pub crypto.PublicKey) (name string, key celKey) {
 func SamplePublicKey(name string) (crypto.PublicKey, error) {
 	switch name {
 	case "ecdsa-p256":
-		p := elliptic.P256().Params()
-		return &ecdsa.PublicKey{Curve: elliptic.P256(), X: p.Gx, Y: p.Gy}, nil
+		return samplePoint(elliptic.P256())
 	case "ecdsa-p384":
-		p := elliptic.P384().Params()
-		return &ecdsa.PublicKey{Curve: elliptic.P384(), X: p.Gx, Y: p.Gy}, nil
+		return samplePoint(elliptic.P384())
 	case "ed25519":
 		return ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)), nil
 	}
@@ -60,4 +58,15 @@ func SamplePublicKey(name string) (crypto.PublicKey, error) {
 		}
 	}
 	return nil, fmt.Errorf("key %.32q is not one of %s", name, strings.Join(keyNames, ", "))
+}
+
+// samplePoint is the curve's base point as a public key.
+func samplePoint(curve elliptic.Curve) (crypto.PublicKey, error) {
+	p := curve.Params()
+	size := (p.BitSize + 7) / 8
+	point := make([]byte, 1+2*size)
+	point[0] = 4 // uncompressed (SEC 1 §2.3.3)
+	p.Gx.FillBytes(point[1 : 1+size])
+	p.Gy.FillBytes(point[1+size:])
+	return ecdsa.ParseUncompressedPublicKey(curve, point)
 }

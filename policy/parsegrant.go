@@ -61,6 +61,9 @@ func (c *compiler) patterns(path string, names identity.Names) bool {
 
 func (c *compiler) principal(path string, p PrincipalSpec) {
 	key, value, n := p.method()
+	if n == 0 && c.read.Odd(path) {
+		return
+	}
 	if n != 1 {
 		c.fault(path, "", "one of local_socket, token, acme, eab, account, mtls, oidc, role", "a principal has one key that says how the caller has proven itself")
 		return
@@ -89,7 +92,7 @@ func (c *compiler) principal(path string, p PrincipalSpec) {
 
 // owner checks that the grant says on whose behalf.
 func (c *compiler) owner(path string, g Grant) {
-	if (g.Owner == "") == (len(g.Owners) == 0) {
+	if g.Owner != "" && len(g.Owners) > 0 || g.Owner == "" && len(g.Owners) == 0 && !c.read.Odd(path) {
 		c.fault(path, "", "owner: NAME or owners: [NAME, …]", "it needs an owner, or a list of owners to choose from")
 	}
 	check := func(path, owner string) {

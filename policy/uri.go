@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/certwright/certwright/identity"
@@ -43,17 +44,6 @@ func compileURI(pattern string) (uriPattern, error) {
 		return uriPattern{}, errors.New("it is not in canonical form: lower-case scheme and host, no default port")
 	}
 	p := uriPattern{scheme: scheme, port: port, host: host}
-	if scheme == "spiffe" && strings.HasPrefix(host, "*") || scheme == "spiffe" && strings.HasPrefix(host, ".") {
-		return uriPattern{}, errors.New("a trust domain is exact")
-	}
-	if scheme != "spiffe" {
-		if err := checkDNSPattern(host); err != nil {
-			return uriPattern{}, fmt.Errorf("host: %w", err)
-		}
-		if p.hosts, err = compile(identity.Names{DNS: []string{host}}); err != nil {
-			return uriPattern{}, err
-		}
-	}
 	if hasPath {
 		p.segments = strings.Split(path, "/")
 	}
@@ -62,7 +52,23 @@ func compileURI(pattern string) (uriPattern, error) {
 			return uriPattern{}, errors.New(`"*" is a whole segment, "**" the whole last one`)
 		}
 	}
-	return p, nil
+	return p, p.compileHost()
+}
+
+// compileHost takes the host as a trust domain or as a dns pattern.
+func (p *uriPattern) compileHost() error {
+	if p.scheme == "spiffe" {
+		if strings.HasPrefix(p.host, "*") || strings.HasPrefix(p.host, ".") {
+			return errors.New("a trust domain is exact")
+		}
+		return nil
+	}
+	if err := checkDNSPattern(p.host); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	var err error
+	p.hosts, err = compile(identity.Names{DNS: []string{p.host}})
+	return err
 }
 
 // covers judges a canonical URI.
@@ -78,31 +84,25 @@ func (p uriPattern) covers(u *url.URL) (bool, error) {
 			return false, err
 		}
 	}
-	path := u.EscapedPath()
+	return p.coversPath(u.EscapedPath()), nil
+}
+
+func (p uriPattern) coversPath(path string) bool {
 	if path == "" || p.segments == nil {
-		return path == "" && p.segments == nil, nil
+		return path == "" && p.segments == nil
 	}
 	have := strings.Split(path[1:], "/")
 	for i, want := range p.segments {
 		switch {
 		case i >= len(have):
-			return false, nil
+			return false
 		case want == "**":
-			return !hasEmpty(have[i:]), nil
+			return !slices.Contains(have[i:], "")
 		case want == "*" && have[i] == "", want != "*" && want != have[i]:
-			return false, nil
+			return false
 		}
 	}
-	return len(have) == len(p.segments), nil
-}
-
-func hasEmpty(segments []string) bool {
-	for _, s := range segments {
-		if s == "" {
-			return true
-		}
-	}
-	return false
+	return len(have) == len(p.segments)
 }
 
 // mailbox is a certificate with one mailbox: the name engine judges mailboxes

@@ -25,6 +25,15 @@ func (p *period) seconds() int64 {
 	return p.notAfter.Unix() - p.notBefore.Unix() + 1
 }
 
+// length is the length as it is shown.
+func (p *period) length() string {
+	const century = 100 * 365 * 24 * 3600
+	if p.seconds() > century {
+		return "more than 100 years"
+	}
+	return Duration(time.Duration(p.seconds()) * time.Second).String()
+}
+
 // decidePeriod is when the certificate begins and ends: what the request
 // wishes, within the bounds of the profile and of the issuer.
 func decidePeriod(profile Profile, issuer *issuer, req identity.Request, now time.Time) period {
@@ -32,7 +41,7 @@ func decidePeriod(profile Profile, issuer *issuer, req identity.Request, now tim
 	p := period{asked: req.Validity != 0 || !req.NotAfter.IsZero()}
 	rule := "profile " + profile.Name + ": validity"
 	if req.Validity != 0 && !req.NotAfter.IsZero() || req.Validity < 0 || req.Validity > 0 && req.Validity < time.Second {
-		p.fail(ReasonValidityInvalid, rule, Duration(req.Validity).String(), "one of validity and notAfter, of at least a second", "",
+		p.fail(ReasonValidityInvalid, rule, Duration(req.Validity).String(), "one of validity and notAfter, of at least a second", "give a validity, or an end, or neither",
 			"the wished validity cannot be read")
 		req.Validity, req.NotAfter = 0, time.Time{}
 	}
@@ -44,8 +53,8 @@ func decidePeriod(profile Profile, issuer *issuer, req identity.Request, now tim
 		p.fail(ReasonValidityInvalid, rule, p.notAfter.Format(time.RFC3339), "an end after the beginning, and after now", "",
 			"the certificate would end before it begins, or has ended already")
 	case p.notAfter.Sub(p.notBefore) > maximum-time.Second:
-		p.fail(ReasonValidity, rule+".max", Duration(time.Duration(p.seconds())*time.Second).String(), profile.Validity.Max.String(),
-			"ask for at most "+profile.Validity.Max.String(), "the certificate would be valid for too long")
+		p.fail(ReasonValidity, rule+".max", p.length(), profile.Validity.Max.String(),
+			"ask for at most "+profile.Validity.Max.String(), "the certificate would be valid for too long: "+p.length())
 	case p.notAfter.Sub(now) > maximum-time.Second:
 		p.fail(ReasonValidity, rule+".max", p.notAfter.Format(time.RFC3339), now.Add(maximum-time.Second).Format(time.RFC3339),
 			"ask for it when it is needed", "the certificate would end more than "+profile.Validity.Max.String()+" from now")

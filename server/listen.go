@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 
 	"github.com/certwright/certwright/server/config"
@@ -24,7 +23,8 @@ type Addresses struct {
 
 // listeners are the bound sockets; nil: switched off.
 type listeners struct {
-	https, grpc, http, metrics, socket net.Listener
+	https, grpc, http, metrics *limited
+	socket                     net.Listener
 }
 
 // listen binds everything, or nothing.
@@ -36,7 +36,7 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 		}
 	}()
 	for _, each := range []struct {
-		to            *net.Listener
+		to            **limited
 		address, flag string
 	}{
 		{&l.https, c.Listen.HTTPS, "https"}, {&l.grpc, c.Listen.GRPC, "grpc"},
@@ -55,7 +55,7 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 	if err != nil {
 		return l, err
 	}
-	l.socket = limitConnections(socket, c.Limits.Connections)
+	l.socket = socket // not wrapped: peer credentials are read from the connection itself
 	return l, nil
 }
 
@@ -101,79 +101,36 @@ func listenSocket(ctx context.Context, path string) (net.Listener, error) {
 }
 
 func (l *listeners) all() []net.Listener {
-	return []net.Listener{l.https, l.grpc, l.http, l.metrics, l.socket}
+	var all []net.Listener
+	for _, each := range []*limited{l.https, l.grpc, l.http, l.metrics} {
+		if each != nil {
+			all = append(all, each)
+		}
+	}
+	if l.socket != nil {
+		all = append(all, l.socket)
+	}
+	return all
 }
 
 // close closes what is open. A listener whose server has closed it already says
 // so, which is no news.
 func (l *listeners) close() {
 	for _, each := range l.all() {
-		if each != nil {
-			_ = each.Close()
-		}
+		_ = each.Close()
 	}
 }
 
 func (l *listeners) addresses() Addresses {
-	text := func(l net.Listener) string {
+	text := func(l *limited) string {
 		if l == nil {
 			return ""
 		}
 		return l.Addr().String()
 	}
-	return Addresses{
-		HTTPS: text(l.https), GRPC: text(l.grpc), HTTP: text(l.http), Metrics: text(l.metrics), Socket: text(l.socket),
+	a := Addresses{HTTPS: text(l.https), GRPC: text(l.grpc), HTTP: text(l.http), Metrics: text(l.metrics)}
+	if l.socket != nil {
+		a.Socket = l.socket.Addr().String()
 	}
-}
-
-// limited accepts at most so many connections at a time; further ones wait in
-// the system's backlog.
-type limited struct {
-	net.Listener
-	free   chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
-
-func limitConnections(l net.Listener, most int) net.Listener {
-	return &limited{Listener: l, free: make(chan struct{}, most), closed: make(chan struct{})}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.free <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.free
-		return nil, err
-	}
-	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.free })}, nil
-}
-
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type limitedConn struct {
-	net.Conn
-	release func()
-}
-
-func (c *limitedConn) Close() error {
-	err := c.Conn.Close()
-	c.release()
-	return err
-}
-
-// SyscallConn lets peer credentials be read from the admin socket.
-func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
-	raw, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	return raw.SyscallConn()
+	return a
 }

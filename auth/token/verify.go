@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -95,9 +94,7 @@ func (t *Tokens) Use(ctx context.Context, p identity.Principal, key [32]byte) (C
 	if request == ([32]byte{}) {
 		_, _ = rand.Read(request[:]) // never fails
 	}
-	// A key is the same for every token of a principal's name; with the ID it
-	// stays with this one.
-	request = sha256.Sum256(append([]byte(p.ID), request[:]...))
+	request = useOf(p.ID, request)
 	return Commands{
 		Reserve: []storage.Command{
 			storage.RequireRecord{Collection: collection, ID: p.ID, Version: stored.Version},
@@ -137,4 +134,20 @@ func notFound(id string) error {
 		Kind: problem.NotFound, Reason: "TOKEN_NOT_FOUND", Detail: fmt.Sprintf("there is no join token %.64q", id),
 		Help: "List them: certwright token list.",
 	}
+}
+
+// Available tells whether the principal's token has a use left: nil, or Spent.
+// Nothing is reserved. A principal that is no token's always has one.
+func (t *Tokens) Available(ctx context.Context, p identity.Principal) error {
+	if p.Method != identity.Token {
+		return nil
+	}
+	token, err := t.Get(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	if token.Used >= token.Uses {
+		return Spent()
+	}
+	return nil
 }

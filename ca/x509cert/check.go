@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -93,7 +94,8 @@ func (c *Checked) Verify(der []byte) error {
 	return nil
 }
 
-// maxBackdate is how far before now a certificate may begin.
+// maxBackdate is how far before its drafting, which its serial tells, a
+// certificate may begin.
 const maxBackdate = time.Hour
 
 // compare holds the twin against what is wanted. It shares no code with Draft
@@ -172,6 +174,10 @@ func compareValidity(cert *x509.Certificate, w Want) error {
 	d := w.Decision
 	if !cert.NotBefore.Equal(d.NotBefore.Truncate(time.Second)) || !cert.NotAfter.Equal(d.NotAfter.Truncate(time.Second)) {
 		return errors.New("validity")
+	}
+	drafted := time.UnixMilli(int64(new(big.Int).SetBytes(w.Serial[:6]).Uint64()))
+	if cert.NotBefore.Before(drafted.Add(-maxBackdate).Truncate(time.Second)) {
+		return errors.New("it begins too far in the past")
 	}
 	longest := time.Duration(d.Profile.Validity.Max)
 	if cert.NotAfter.Before(cert.NotBefore) || cert.NotAfter.Sub(cert.NotBefore)+time.Second > longest {

@@ -15,12 +15,13 @@ type app struct {
 	out, err io.Writer
 	getenv   func(string) string
 
-	server    string
-	data      string
-	tokenFile string
-	ca        string
-	timeout   span
-	format    string
+	server      string
+	data        string
+	tokenFile   string
+	ca          string
+	fingerprint string
+	timeout     span
+	format      string
 
 	started bool // the arguments were understood: what fails now is no usage error
 }
@@ -45,7 +46,7 @@ func (s *span) String() string {
 
 // note writes one line for a person to standard error.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintln(a.err, printable(fmt.Sprintf(format, args...)))
+	_, _ = fmt.Fprintln(a.err, printable(fmt.Sprintf(format, args...)))
 }
 
 func isTerminal(w any) bool {

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"github.com/certwright/certwright/client"
 	"github.com/certwright/certwright/identity"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
@@ -79,7 +83,10 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 	if err != nil {
 		return err
 	}
-	csr, err := newCSR(key, names)
+	csr, err := client.CSR(key, client.Names{
+		DNS: valuesOf(names, identity.DNS), IP: valuesOf(names, identity.IP),
+		URI: valuesOf(names, identity.URI), Email: valuesOf(names, identity.Email),
+	})
 	if err != nil {
 		return err
 	}
@@ -94,7 +101,7 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 	}
 	var certificate *pb.Certificate
 	err = a.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		certificate, err = pb.NewCertificateServiceClient(conn).SignCertificate(ctx, f.request(a, csr))
+		certificate, err = pb.NewCertificateServiceClient(conn).SignCertificate(ctx, f.request(a, string(csr)))
 		return err
 	})
 	if err != nil {
@@ -104,6 +111,9 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 		a.note("The policy allows it; nothing was signed.")
 		return a.print(certificate, a.certificateStory(certificate))
 	}
+	if err := isFor(certificate, key); err != nil {
+		return err
+	}
 	if err := files.keep(certificate, base); err != nil {
 		return delivered(certificate, err)
 	}
@@ -111,6 +121,22 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 		return err
 	}
 	a.note("Next: %s", a.opensslVerify(filepath.Join(f.out, base)))
+	return nil
+}
+
+// isFor tells a certificate for this key from any other, before it is kept.
+func isFor(c *pb.Certificate, key crypto.Signer) error {
+	block, _ := pem.Decode([]byte(c.GetPem()))
+	if block == nil {
+		return failf(exitFailure, "the server's answer holds no certificate in PEM")
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return fmt.Errorf("the server's answer: %w", err)
+	}
+	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
+		return failf(exitFailure, "the server answered a certificate for another key (serial %s); nothing was written", c.GetSerial())
+	}
 	return nil
 }
 

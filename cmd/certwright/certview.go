@@ -84,7 +84,7 @@ func (a *app) certificateRows(certificates []*pb.Certificate) rows {
 func (a *app) certificateStory(c *pb.Certificate) rows {
 	r := rows{portrait: true, columns: columnsOf("Names", "Owner", "Profile", "State", "Revoked", "Not before", "Not after", "Key",
 		"Labels", "Serial", "ID", "Issuer", "Requested by", "Join token", "Grant", "Policy version", "Recorded", "Ledger index",
-		"+CRL shard", "+Key ID", "+PEM", "+Chain")}
+		"+CRL shard", "+Key ID", "+|PEM", "+|Chain")}
 	revoked, index := "", strconv.FormatUint(c.GetLedgerIndex(), 10)
 	if v := c.GetRevocation(); v != nil {
 		revoked = stamp(v.GetRevokeTime()) + ", " + word(v.GetReason())

@@ -109,12 +109,14 @@ func nearest(word string, known []string) string {
 // edits is how many letters must be added, left out, changed or swapped with their
 // neighbour to make b of a.
 func edits(a, b string) int {
-	before, last, row := []int(nil), []int(nil), make([]int, len(b)+1)
+	var before, last []int
+	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		before, last, row = last, row, make([]int, len(b)+1)
+		before, last = last, row
+		row = make([]int, len(b)+1)
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
 			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+1)

@@ -3,100 +3,66 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/certwright/certwright/client"
 )
 
 const (
-	defaultGRPCPort = "8444"
-	maxSocketPath   = 107 // what sockaddr_un holds on Linux
-	maxTokenFile    = 4096
-	maxMessage      = 64 << 20 // what an answer may have; the server's pages are far smaller
+	maxSocketPath = 107 // what sockaddr_un holds on Linux
+	maxTokenFile  = 4096
 )
 
 // dial opens a connection to the server that the flags name. Nothing is sent yet.
-func (a *app) dial() (*grpc.ClientConn, error) {
+func (a *app) dial(ctx context.Context) (*grpc.ClientConn, error) {
 	token, err := a.token()
 	if err != nil {
 		return nil, err
 	}
-	server := a.server
-	if server == "" {
-		server = "unix:" + filepath.Join(a.data, "admin.sock")
-	}
-	options := []grpc.DialOption{
-		grpc.WithUserAgent("certwright-cli/" + version),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
-	}
-	if path, ok := strings.CutPrefix(server, "unix:"); ok {
-		return dialSocket(strings.TrimPrefix(path, "//"), token, options)
-	}
-	address, err := grpcAddress(server)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := a.roots()
-	if err != nil {
-		return nil, err
-	}
-	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	c := client.Config{Server: a.server, UserAgent: "certwright-cli/" + version}
 	if token != "" {
-		options = append(options, grpc.WithPerRPCCredentials(bearer{token: token, tls: true}))
+		c.Token = func(context.Context) (string, error) { return token, nil }
 	}
-	return grpc.NewClient("passthrough:///"+address, options...)
+	if c.Server == "" {
+		c.Server = "unix:" + filepath.Join(a.data, "admin.sock")
+	}
+	if path, ok := strings.CutPrefix(c.Server, "unix:"); ok {
+		if err := reachable(strings.TrimPrefix(path, "//")); err != nil {
+			return nil, err
+		}
+	} else if _, err := client.Address(c.Server); err != nil {
+		return nil, usagef("--server: %w", err)
+	}
+	if c.Fingerprint = a.fingerprint; c.Fingerprint == "" {
+		c.CAFile = a.rootFile()
+	}
+	return client.Dial(ctx, c)
 }
 
-func dialSocket(path, token string, options []grpc.DialOption) (*grpc.ClientConn, error) {
+// reachable says in words why a socket cannot be connected to.
+func reachable(path string) error {
 	if len(path) > maxSocketPath {
-		return nil, usagef("the socket path %s has %d bytes, the system allows %d; use a shorter --data, or a relative one", path, len(path), maxSocketPath)
+		return usagef("the socket path %s has %d bytes, the system allows %d; use a shorter --data, or a relative one", path, len(path), maxSocketPath)
 	}
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, failf(exitUnavailable, "no server at %s; start one with: certwright serve --dev", path)
+		return failf(exitUnavailable, "no server at %s; start one with: certwright serve --dev", path)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, failf(exitAuth, "no access to %s; run this as root or as the server's user, or use --server with --token-file", path)
+		return failf(exitAuth, "no access to %s; run this as root or as the server's user, or use --server with --token-file", path)
 	case err != nil:
-		return nil, err
+		return err
 	}
-	dialer := func(ctx context.Context, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", path)
-	}
-	options = append(options, grpc.WithContextDialer(dialer), grpc.WithAuthority("localhost"),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if token != "" {
-		options = append(options, grpc.WithPerRPCCredentials(bearer{token: token}))
-	}
-	return grpc.NewClient("passthrough:///"+path, options...)
-}
-
-// grpcAddress is the host:port that --server names.
-func grpcAddress(server string) (string, error) {
-	address := strings.TrimSuffix(strings.TrimPrefix(server, "https://"), "/")
-	if strings.Contains(address, "/") {
-		return "", usagef("--server %s is not HOST:PORT, https://HOST:PORT or unix:PATH", server)
-	}
-	if _, _, err := net.SplitHostPort(address); err == nil {
-		return address, nil
-	}
-	address = net.JoinHostPort(strings.Trim(address, "[]"), defaultGRPCPort)
-	if _, _, err := net.SplitHostPort(address); err != nil || strings.HasPrefix(address, ":") {
-		return "", usagef("--server %s is not HOST:PORT, https://HOST:PORT or unix:PATH", server)
-	}
-	return address, nil
+	return nil
 }
 
 // rootFile is the file with the trusted roots: --ca, else DATA/root.crt if it is
@@ -158,21 +124,9 @@ func (a *app) token() (string, error) {
 	return token, nil
 }
 
-// bearer sends a join token with each call.
-type bearer struct {
-	token string
-	tls   bool
-}
-
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + b.token}, nil
-}
-
-func (b bearer) RequireTransportSecurity() bool { return b.tls }
-
 // ask calls one unary method of the server and waits at most --timeout.
 func (a *app) ask(ctx context.Context, call func(context.Context, *grpc.ClientConn) error) error {
-	conn, err := a.dial()
+	conn, err := a.dial(ctx)
 	if err != nil {
 		return err
 	}

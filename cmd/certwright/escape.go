@@ -32,6 +32,15 @@ func printable(text string) string {
 	return b.String()
 }
 
+// printableLines is a text of lines, each printable.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // unsafe runes: C0, DEL, C1, line and paragraph separators, and the bidirectional
 // controls of Unicode.
 func unsafe(r rune) bool {

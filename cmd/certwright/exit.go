@@ -65,9 +65,9 @@ func (a *app) report(err error) int {
 		return exitOK
 	}
 	f := a.explain(err)
-	fmt.Fprintln(a.err, "certwright: "+printable(f.text))
+	_, _ = fmt.Fprintln(a.err, "certwright: "+printable(f.text))
 	for _, line := range f.detail {
-		fmt.Fprintln(a.err, "  "+printable(line))
+		_, _ = fmt.Fprintln(a.err, "  "+printable(line))
 	}
 	return f.code
 }

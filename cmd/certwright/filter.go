@@ -26,11 +26,6 @@ func (t *terms) before(field string, at time.Time) {
 	*t = append(*t, field+" < "+quoted(at.UTC().Format(time.RFC3339)))
 }
 
-// since adds field >= the time.
-func (t *terms) since(field string, at time.Time) {
-	*t = append(*t, field+" >= "+quoted(at.UTC().Format(time.RFC3339)))
-}
-
 // and joins the terms with what the caller has written.
 func (t terms) and(filter string) string {
 	if strings.TrimSpace(filter) != "" {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
 	"github.com/certwright/certwright/storage"
@@ -31,12 +33,12 @@ func (a *app) verifyFile(ctx context.Context, file string, signatures bool) (che
 	}
 	store, err := bolt.Open(ctx, bolt.Config{Path: file, ReadOnly: true})
 	if err != nil {
-		return result, err
+		return damaged(result, err)
 	}
 	defer store.Close() //nolint:errcheck // only read
 	bar := a.progress("entries verified")
 	defer bar.end()
-	verify.Store, verify.Progress = any(store).(ledger.VerifyStore), bar.show
+	verify.Store, verify.Progress = store, bar.show
 	summary, err := ledger.Verify(ctx, verify, func(f storage.Finding) {
 		found := finding{Kind: f.Kind, Subject: f.Subject, Detail: f.Detail}
 		if f.Index != storage.NoIndex {
@@ -45,7 +47,24 @@ func (a *app) verifyFile(ctx context.Context, file string, signatures bool) (che
 		result.Findings = append(result.Findings, found)
 	})
 	result.Entries, result.Root = summary.Entries, hex.EncodeToString(summary.Root[:])
+	if err != nil && ctx.Err() == nil { // what cannot be read to the end does not hold
+		return damaged(result, &problem.Problem{Reason: reasonUnreadable, Detail: err.Error()})
+	}
 	return result, err
+}
+
+// reasonUnreadable is how the storage says that the file cannot be read.
+const reasonUnreadable = "DATABASE_UNREADABLE"
+
+// damaged makes a finding of a file that cannot be read; other errors (locked,
+// no permission) stay errors.
+func damaged(result checked, err error) (checked, error) {
+	var p *problem.Problem
+	if !errors.As(err, &p) || p.Reason != reasonUnreadable {
+		return result, err
+	}
+	result.Findings = append(result.Findings, finding{Kind: "database", Subject: "file", Detail: p.Error()})
+	return result, nil
 }
 
 // beside reads from a data folder what a verification compares the ledger with. A

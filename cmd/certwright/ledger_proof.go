@@ -42,7 +42,7 @@ certwright ledger proof 0 -o json > proof.json`,
 			for _, hash := range proof.GetHashes() {
 				path = append(path, hex.EncodeToString(hash))
 			}
-			r := rows{portrait: true, columns: columnsOf("Index", "Tree size", "Leaf hash", "Path", "Root", "Checkpoint")}
+			r := rows{portrait: true, columns: columnsOf("Index", "Tree size", "Leaf hash", "Path", "Root", "|Checkpoint")}
 			r.add(args[0], args[0], strconv.FormatUint(proof.GetTreeSize(), 10), hex.EncodeToString(proof.GetLeafHash()),
 				strings.Join(path, " "), hex.EncodeToString(proof.GetRootHash()), proof.GetCheckpoint())
 			return a.print(proof, r)

@@ -44,12 +44,19 @@ certwright ledger show 0 -o json`,
 	return cmd
 }
 
+// fieldDocument is the field of an entry that holds a text of many lines.
+const fieldDocument = "document"
+
 func entryStory(e *pb.LedgerEntry) rows {
 	titles := []string{"index", "kind", "time", "actor", "summary", "leaf hash"}
 	index := strconv.FormatUint(e.GetIndex(), 10)
 	cells := []string{index, word(e.GetKind()), stamp(e.GetTime()), e.GetActor(), e.GetSummary(), hex.EncodeToString(e.GetLeafHash())}
 	for _, field := range slices.Sorted(maps.Keys(e.GetFields())) {
-		titles = append(titles, printable(field))
+		title := printable(field)
+		if field == fieldDocument {
+			title = "|" + title
+		}
+		titles = append(titles, title)
 		cells = append(cells, e.GetFields()[field])
 	}
 	r := rows{portrait: true, columns: columnsOf(titles...)}

@@ -5,8 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
+	"net"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +66,7 @@ certwright ledger verify --file certwright-data/ledger.db`,
 }
 
 func (a *app) verifyLedger(ctx context.Context, file string, signatures bool) (checked, error) {
-	if file == "" && a.server == "" && !exists(filepath.Join(a.data, "admin.sock")) {
+	if file == "" && a.server == "" && !listens(ctx, filepath.Join(a.data, "admin.sock")) {
 		if beside := filepath.Join(a.data, "ledger.db"); exists(beside) {
 			file = beside
 		}
@@ -75,9 +78,20 @@ func (a *app) verifyLedger(ctx context.Context, file string, signatures bool) (c
 	return a.verifyFile(ctx, file, signatures)
 }
 
+// listens tells whether a server answers at the socket: one that was killed leaves
+// its socket behind.
+func listens(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err == nil {
+		_ = conn.Close()
+		return true
+	}
+	return !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist)
+}
+
 func (a *app) verifyAtServer(ctx context.Context, signatures bool) (checked, error) {
 	var result checked
-	conn, err := a.dial()
+	conn, err := a.dial(ctx)
 	if err != nil {
 		return result, err
 	}

@@ -9,11 +9,8 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
-	"net"
-	"net/url"
 	"strings"
 
-	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/keys"
 )
 
@@ -48,27 +45,4 @@ func keyPEM(key crypto.Signer) ([]byte, error) {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
-
-// newCSR is a PKCS#10 request (RFC 2986) in PEM for the names, without a subject.
-func newCSR(key crypto.Signer, names []identity.Identifier) (string, error) {
-	template := &x509.CertificateRequest{
-		DNSNames:       valuesOf(names, identity.DNS),
-		EmailAddresses: valuesOf(names, identity.Email),
-	}
-	for _, ip := range valuesOf(names, identity.IP) {
-		template.IPAddresses = append(template.IPAddresses, net.ParseIP(ip))
-	}
-	for _, text := range valuesOf(names, identity.URI) {
-		u, err := url.Parse(text)
-		if err != nil {
-			return "", err
-		}
-		template.URIs = append(template.URIs, u)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
-	if err != nil {
-		return "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), nil
 }

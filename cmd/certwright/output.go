@@ -46,10 +46,11 @@ func (f *formatFlag) String() string {
 	return string(*f)
 }
 
-// column is one column of a table; wide ones are shown by -o wide and csv only.
+// column is one column of a table. Wide ones are shown by -o wide and csv only;
+// those of text keep their lines in a portrait.
 type column struct {
-	title string
-	wide  bool
+	title      string
+	wide, text bool
 }
 
 // rows are data in columns. names are what -o name prints, one a row. With
@@ -66,12 +67,14 @@ func (r *rows) add(name string, cells ...string) {
 	r.cells = append(r.cells, cells)
 }
 
-// columns made of titles; "+" before one makes it wide.
+// columnsOf makes columns of titles; "+" before one makes it wide, "|" (after that)
+// text.
 func columnsOf(titles ...string) []column {
 	var columns []column
 	for _, title := range titles {
 		name, wide := strings.CutPrefix(title, "+")
-		columns = append(columns, column{title: name, wide: wide})
+		name, text := strings.CutPrefix(name, "|")
+		columns = append(columns, column{title: name, wide: wide, text: text})
 	}
 	return columns
 }
@@ -86,7 +89,7 @@ func (a *app) print(doc any, r rows) error {
 			return err
 		}
 		if a.format == "yaml" {
-			if text, err = yaml.JSONToYAML(text); err != nil {
+			if text, err = asYAML(text); err != nil {
 				return err
 			}
 		}
@@ -109,12 +112,13 @@ func (a *app) print(doc any, r rows) error {
 }
 
 // document is doc as indented JSON, the same bytes for the same message: protojson
-// alone varies its white space on purpose.
+// alone varies its white space on purpose. Empty lists and zeros are written, so
+// that a script finds every field.
 func document(doc any) ([]byte, error) {
 	var raw []byte
 	var err error
 	if message, ok := doc.(proto.Message); ok {
-		raw, err = protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(message)
+		raw, err = protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
 	} else {
 		raw, err = json.Marshal(doc)
 	}
@@ -127,6 +131,19 @@ func document(doc any) ([]byte, error) {
 	}
 	b.WriteByte('\n')
 	return jsonSafe(b.Bytes()), nil
+}
+
+// asYAML is a JSON document in YAML's own style. One with characters that YAML
+// would write as they are, and a terminal obey, stays JSON, which is YAML too.
+func asYAML(doc []byte) ([]byte, error) {
+	text, err := yaml.JSONToYAML(doc)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.IndexFunc(text, func(r rune) bool { return r != '\n' && unsafe(r) }) >= 0 {
+		return doc, nil
+	}
+	return text, nil
 }
 
 func (a *app) printCSV(r rows) error {
@@ -189,8 +206,12 @@ func (a *app) portrait(t table.Writer, r rows, wide bool) {
 			t.AppendRow(table.Row{""})
 		}
 		for i, cell := range cells {
-			if cell != "" && (!r.columns[i].wide || wide) {
-				t.AppendRow(table.Row{r.columns[i].title, a.paint(printable(cell))})
+			switch c := r.columns[i]; {
+			case cell == "" || c.wide && !wide:
+			case c.text:
+				t.AppendRow(table.Row{c.title, printableLines(strings.TrimSpace(cell))})
+			default:
+				t.AppendRow(table.Row{c.title, a.paint(printable(cell))})
 			}
 		}
 	}
@@ -216,11 +237,7 @@ func (a *app) paint(cell string) string {
 // a pipe or file, without what would steer a terminal onto one.
 func (a *app) write(text string) error {
 	if a.outIsTerminal() {
-		lines := strings.Split(text, "\n")
-		for i, line := range lines {
-			lines[i] = printable(line)
-		}
-		text = strings.Join(lines, "\n")
+		text = printableLines(text)
 	}
 	_, err := io.WriteString(a.out, text)
 	return err

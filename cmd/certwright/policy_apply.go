@@ -58,7 +58,7 @@ func (a *app) apply(ctx context.Context, file, text string, yes bool) error {
 		return a.print(active, policyRows([]*pb.PolicyVersion{active}))
 	}
 	for _, line := range lineChanges(active.GetDocument(), text) {
-		fmt.Fprintln(a.err, printable(line))
+		_, _ = fmt.Fprintln(a.err, printable(line))
 	}
 	if !yes {
 		if err := a.confirm("Activate this policy?"); err != nil {
@@ -106,10 +106,10 @@ func (a *app) checkAtServer(ctx context.Context, file, text string) error {
 
 // confirm asks on standard error and reads the answer from standard input.
 func (a *app) confirm(question string) error {
-	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	_, _ = fmt.Fprintf(a.err, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(a.in).ReadString('\n')
 	if err == io.EOF && answer == "" {
-		fmt.Fprintln(a.err)
+		_, _ = fmt.Fprintln(a.err)
 		return failf(exitConflict, "nobody answered the question, so nothing was changed; give --yes in a script")
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {

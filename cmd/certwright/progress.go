@@ -35,7 +35,7 @@ func (p *progress) show(done, total uint64) {
 	if !p.terminal {
 		if now.Sub(p.last) >= progressEvery {
 			p.last = now
-			fmt.Fprintf(p.out, "%s: %d of %d\n", p.what, done, total)
+			_, _ = fmt.Fprintf(p.out, "%s: %d of %d\n", p.what, done, total)
 		}
 		return
 	}
@@ -45,13 +45,13 @@ func (p *progress) show(done, total uint64) {
 	p.last, p.shown = now, true
 	const width = 30
 	full := int(min(done, total) * width / total)
-	fmt.Fprintf(p.out, "\r%s [%s%s] %d/%d", p.what, strings.Repeat("#", full), strings.Repeat(".", width-full), done, total)
+	_, _ = fmt.Fprintf(p.out, "\r%s [%s%s] %d/%d", p.what, strings.Repeat("#", full), strings.Repeat(".", width-full), done, total)
 }
 
 // end takes the bar away.
 func (p *progress) end() {
 	if p.shown {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
 		p.shown = false
 	}
 }

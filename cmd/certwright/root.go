@@ -73,6 +73,7 @@ func (a *app) commonFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&a.data, "data", data, "data folder, whose socket is used if there is no --server (CERTWRIGHT_DATA)")
 	flags.StringVar(&a.tokenFile, "token-file", a.getenv("CERTWRIGHT_TOKEN_FILE"), "file with a join token; - is standard input (CERTWRIGHT_TOKEN_FILE)")
 	flags.StringVar(&a.ca, "ca", a.getenv("CERTWRIGHT_CA"), "file with the root certificates to trust, PEM (CERTWRIGHT_CA; default DATA/root.crt if it is there)")
+	flags.StringVar(&a.fingerprint, "fingerprint", a.getenv("CERTWRIGHT_FINGERPRINT"), "sha256:… of the root to trust, in place of --ca (CERTWRIGHT_FINGERPRINT)")
 	flags.Var(&a.timeout, "timeout", "how long to wait for the server")
 }
 

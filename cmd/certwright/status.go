@@ -37,7 +37,7 @@ func fromStatus(err error) *failure {
 		case *pb.Violation:
 			violations = append(violations, violationLine(d))
 		case *errdetails.BadRequest:
-			f.detail = append(f.detail, fieldLines(d)...)
+			f.detail = append(f.detail, fieldLines(d, st.Message())...)
 		}
 	}
 	if len(violations) > 0 { // they say the same as the field violations, and more
@@ -49,10 +49,15 @@ func fromStatus(err error) *failure {
 	return f
 }
 
-func fieldLines(bad *errdetails.BadRequest) []string {
+// fieldLines are the violations of fields, but for one that only says again what
+// the message says.
+func fieldLines(bad *errdetails.BadRequest, message string) []string {
 	var lines []string
 	for _, v := range bad.GetFieldViolations() {
 		line := v.GetDescription()
+		if line == message {
+			continue
+		}
 		if v.GetField() != "" {
 			line = v.GetField() + ": " + line
 		}
@@ -71,9 +76,18 @@ func summary(detail, reason, allowed, help string) string {
 		detail += "; allowed: " + allowed
 	}
 	if help != "" && !strings.Contains(detail, help) {
-		detail += "; " + help
+		detail += "; " + lowerFirst(help)
 	}
-	return detail
+	return strings.TrimSuffix(detail, ".")
+}
+
+// lowerFirst is a sentence as the continuation of another; a word that is all
+// capitals stays.
+func lowerFirst(text string) string {
+	if len(text) > 1 && text[0] >= 'A' && text[0] <= 'Z' && text[1] >= 'a' && text[1] <= 'z' {
+		return string(text[0]+'a'-'A') + text[1:]
+	}
+	return text
 }
 
 // violationLine is a broken rule on one line: reason, rule, value, what is

@@ -37,6 +37,9 @@ certwright token create --owner ci --profile server --dns .ci.internal --ip 10.0
 			case len(request.GetDnsPatterns())+len(request.GetIpPatterns())+len(request.GetUriPatterns())+len(request.GetEmailPatterns()) == 0:
 				return usagef("certwright token create needs the names it allows: --dns, --ip, --uri or --email")
 			}
+			if out == "" && (a.format == "name" || a.format == "csv") {
+				return usagef("-o %s does not show the secret, which is shown once; give --out FILE with it", a.format)
+			}
 			if request.GetRequestId() == "" {
 				request.RequestId = "cli-" + strings.ToLower(rand.Text())
 			}
@@ -69,9 +72,9 @@ certwright token create --owner ci --profile server --dns .ci.internal --ip 10.0
 	return cmd
 }
 
-// createToken asks for the token. In a table only the secret goes to standard
-// output, so that it can be piped; json and yaml show the whole answer, without
-// the secret if that went to a file.
+// createToken asks for the token. Only the secret goes to standard output, so that
+// it can be piped; json and yaml show the whole answer, without the secret if that
+// went to a file.
 func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, files *fileSet, out string) error {
 	var answer *pb.CreateTokenResponse
 	err := a.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
@@ -97,8 +100,9 @@ func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, f
 	a.note("Token %s: %s of %s for %s, good for %d, expires %s.", token.GetId(), strings.Join(token.GetProfiles(), ", "), token.GetOwner(),
 		strings.Join(append(append(append(token.GetDnsPatterns(), token.GetIpPatterns()...), token.GetUriPatterns()...), token.GetEmailPatterns()...), ", "),
 		token.GetUses(), stamp(token.GetExpireTime()))
+	tabular := a.format == "table" || a.format == "wide"
 	switch {
-	case a.format != "table":
+	case !tabular:
 		return a.print(answer, a.tokenRows(token))
 	case out != "":
 		a.note("Next: certwright cert issue NAME --token-file %s", quote(out))

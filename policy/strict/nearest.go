@@ -8,7 +8,7 @@ func Nearest(word string, known []string) string {
 	if len(word) > 64 {
 		return ""
 	}
-	best, least := "", 1+max(1, len(word)/3)
+	best, least := "", 1+len(word)/3
 	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
 	for _, k := range known {
 		d := distance(plain(word), plain(k))

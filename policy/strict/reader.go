@@ -27,8 +27,9 @@ const maxFaults = 50
 // Reader is what was read of a file: the places of its keys and its faults.
 type Reader struct {
 	file   string
-	lines  map[string]int // key path → line
-	broken map[string]bool
+	lines  map[string]int  // key path → line
+	broken map[string]bool // values that could not be read
+	odd    map[string]bool // mappings with an unknown key
 	faults []fault
 }
 
@@ -52,7 +53,7 @@ type Fault struct {
 // structs of these. A struct with a method SetDefaults has it called first.
 // What can be read is read, whatever the faults; see Err.
 func Read(file string, data []byte, max int, into any) *Reader {
-	r := &Reader{file: file, lines: map[string]int{}, broken: map[string]bool{}}
+	r := &Reader{file: file, lines: map[string]int{}, broken: map[string]bool{}, odd: map[string]bool{}}
 	if len(data) > max {
 		r.broken[""] = true
 		r.at(0, "", Fault{Reason: "TOO_LARGE", Value: strconv.Itoa(len(data)) + " octets",
@@ -126,11 +127,9 @@ func (r *Reader) Fault(path string, f Fault) {
 	r.at(line, path, f)
 }
 
-// Has tells whether the key stands in the file.
-func (r *Reader) Has(path string) bool {
-	_, ok := r.lines[path]
-	return ok
-}
+// Odd tells whether the mapping at the path has an unknown key: what seems to be
+// missing in it may only be misspelt.
+func (r *Reader) Odd(path string) bool { return r.odd[path] }
 
 func (r *Reader) at(line int, path string, f Fault) {
 	if f.Reason == "" {

@@ -95,6 +95,7 @@ func (r *Reader) structure(n *yaml.Node, path string, target reflect.Value) {
 			r.value(value, join(path, key.Value), target.Field(i))
 			return
 		}
+		r.odd[path] = true
 		f := Fault{Reason: "UNKNOWN_KEY", Value: clip(key.Value), Allowed: strings.Join(names, ", "),
 			Detail: fmt.Sprintf("unknown key %q", clip(key.Value))}
 		if near := Nearest(key.Value, names); near != "" {
@@ -176,23 +177,29 @@ func (r *Reader) free(n *yaml.Node, path string, depth int) (any, bool) {
 		})
 		return out, good
 	}
+	if v, ok := plain(n); ok {
+		return v, true
+	}
+	r.mismatch(n, path, "a text, number, true or false")
+	return nil, false
+}
+
+// plain is a scalar of no fixed type.
+func plain(n *yaml.Node) (any, bool) {
 	switch n.ShortTag() {
 	case "!!bool":
-		return n.Value == "true" || n.Value == "True" || n.Value == "TRUE", true
+		return strings.EqualFold(n.Value, "true"), true
 	case "!!int":
-		if v, err := strconv.ParseInt(n.Value, 0, 64); err == nil {
-			return v, true
-		}
+		v, err := strconv.ParseInt(n.Value, 0, 64)
+		return v, err == nil
 	case "!!float":
-		if v, err := strconv.ParseFloat(n.Value, 64); err == nil {
-			return v, true
-		}
+		v, err := strconv.ParseFloat(n.Value, 64)
+		return v, err == nil
 	case "!!null":
 		return nil, true
 	case "!!str":
 		return n.Value, true
 	}
-	r.mismatch(n, path, "a text, number, true or false")
 	return nil, false
 }
 

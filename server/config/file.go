@@ -18,7 +18,7 @@ const maxFile = 1 << 20
 // and, of an unknown one, the nearest known key.
 func (s *Settings) apply(data []byte, inData bool) error {
 	read := strict.Read(s.File, data, maxFile, &s.Config)
-	if inData && read.Has("data") {
+	if inData && read.Line("data") > 0 {
 		read.Fault("data", strict.Fault{Detail: "this file was found in the data folder", Help: "set data by --data or CERTWRIGHT_DATA"})
 	}
 	if err := read.Err(); err != nil {
@@ -29,7 +29,7 @@ func (s *Settings) apply(data []byte, inData bool) error {
 			s.sources[each.key] = fmt.Sprintf("%s:%d", s.File, line)
 		}
 	}
-	if read.Has("data") && !filepath.IsAbs(s.Config.Data) {
+	if read.Line("data") > 0 && !filepath.IsAbs(s.Config.Data) {
 		s.Config.Data = filepath.Join(filepath.Dir(s.File), s.Config.Data)
 	}
 	return nil

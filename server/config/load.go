@@ -40,7 +40,7 @@ type Settings struct {
 // clientVariables are the variables that the command line reads itself.
 var clientVariables = []string{
 	"CERTWRIGHT_CONFIG", "CERTWRIGHT_DEV", "CERTWRIGHT_SERVER", "CERTWRIGHT_TOKEN", "CERTWRIGHT_TOKEN_FILE",
-	"CERTWRIGHT_CA_FILE", "CERTWRIGHT_FINGERPRINT", "CERTWRIGHT_OUTPUT",
+	"CERTWRIGHT_CA", "CERTWRIGHT_CA_FILE", "CERTWRIGHT_FINGERPRINT", "CERTWRIGHT_OUTPUT",
 }
 
 // Load reads the file, puts environment and flags above it and validates the

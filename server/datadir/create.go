@@ -49,6 +49,14 @@ func Create(ctx context.Context, dir string, format Format, build func(ctx conte
 	return nil
 }
 
+// Built tells whether dir holds a data folder that was built to the end, but not
+// moved up: Create will finish it.
+func Built(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, unfinished, FormatFile))
+	_, whole := os.Stat(filepath.Join(dir, FormatFile))
+	return err == nil && whole != nil
+}
+
 func fill(ctx context.Context, temp string, format Format, build func(context.Context, string) error) error {
 	if err := os.RemoveAll(temp); err != nil { // of one that was killed
 		return explain(filepath.Dir(temp), err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -94,9 +95,14 @@ func (c *Ceremony) check() error {
 	if c.IssuingValidity > c.RootValidity {
 		return errors.New("the issuing CA would outlive the root: give it a shorter validity")
 	}
-	lock := c.Config.Path(c.Config.Ledger.Lock)
-	if _, err := os.Lstat(lock); !errors.Is(err, fs.ErrNotExist) {
+	if c.interrupted() {
+		return nil
+	}
+	if lock := c.Config.Path(c.Config.Ledger.Lock); there(lock) {
 		return fmt.Errorf("%s is there: it belongs to another CA's ledger; set ledger.lock to another path, or remove the file if that CA is gone", lock)
+	}
+	if key := c.rootKey(); there(key) {
+		return fmt.Errorf("%s is there: it is never overwritten; name another --root-dir", key)
 	}
 	_, err := datadir.Read(c.Config.Data)
 	switch {
@@ -108,8 +114,27 @@ func (c *Ceremony) check() error {
 	return err
 }
 
+func (c *Ceremony) rootKey() string { return filepath.Join(c.RootDir, "root.key") }
+
+// interrupted tells whether an earlier ceremony for this folder has made
+// everything and was killed before all was in its place: this one finishes it.
+func (c *Ceremony) interrupted() bool {
+	if !there(c.rootKey()) {
+		return false
+	}
+	format, err := datadir.Read(c.Config.Data)
+	made := err == nil && format.Mode == datadir.Production && there(c.Config.Path(lockFile)) && !there(c.Config.Path(c.Config.Ledger.Lock))
+	return made || datadir.Built(c.Config.Data)
+}
+
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // Init makes a CA for production: keys encrypted, the root's in RootDir, and a
-// data folder without it. Nothing that is there is overwritten.
+// data folder without it. Nothing that is there is overwritten; a ceremony that
+// was killed can be repeated.
 func Init(ctx context.Context, c Ceremony) (Result, error) {
 	c.complete()
 	if err := c.check(); err != nil {
@@ -122,40 +147,62 @@ func Init(ctx context.Context, c Ceremony) (Result, error) {
 	if err := os.MkdirAll(rootDir, 0o700); err != nil {
 		return Result{}, fmt.Errorf("--root-dir: %w", err)
 	}
-	rootKey := filepath.Join(rootDir, "root.key")
+	c.RootDir = rootDir
+	goesOn := c.interrupted()
 	a := &authority{
-		config: &c.Config, now: c.Now, actor: c.Actor, passphrase: c.Config.Passphrase(), rootURI: "file:" + rootKey,
+		config: &c.Config, now: c.Now, actor: c.Actor, passphrase: c.Config.Passphrase(), rootURI: "file:" + c.rootKey(),
 		rootAlg: c.RootAlgorithm, issuingAlg: c.IssuingAlgorithm, commonName: c.CommonName, organization: c.Organization,
 		rootLife: c.RootValidity, issuingLife: c.IssuingValidity, crlLife: c.CRLValidity, permit: c.Permit, exclude: c.Exclude,
 		ceremony: &c,
 	}
-	if _, err := os.Lstat(rootKey); !errors.Is(err, fs.ErrNotExist) {
-		return Result{}, fmt.Errorf("%s is there: it is never overwritten; name another --root-dir", rootKey)
-	}
-	if err := datadir.Create(ctx, c.Config.Data, datadir.NewFormat(datadir.Production), a.build); err != nil {
+	err = datadir.Create(ctx, c.Config.Data, datadir.NewFormat(datadir.Production), a.build)
+	switch {
+	case goesOn && errors.Is(err, fs.ErrExist): // only the last-seen file is not in its place
+	case err != nil && !goesOn && there(c.rootKey()):
 		// The key of a root that nobody has seen; left there it would stop the next try.
-		return Result{}, errors.Join(err, removeUnused(rootKey, a.root))
+		return Result{}, errors.Join(err, os.Remove(c.rootKey()))
+	case err != nil:
+		return Result{}, err
 	}
 	if err := c.moveLock(); err != nil {
 		return Result{}, err
 	}
-	if err := datadir.WriteFile(filepath.Join(rootDir, datadir.RootCert), PEM(a.root)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return Result{}, err
-	}
-	data := c.Config.Data
-	return Result{
-		Root: a.root, Issuing: a.issuing, RootKey: rootKey, RootCert: filepath.Join(data, datadir.RootCert),
-		RootCRL: filepath.Join(data, datadir.RootCRL), Config: filepath.Join(data, config.FileName),
-		Policy: c.Config.Path(c.Config.Policy), Transcript: filepath.Join(data, datadir.Transcript),
-	}, nil
+	return c.result()
 }
 
-// removeUnused removes the key that a failed ceremony has made.
-func removeUnused(path string, root *x509.Certificate) error {
-	if root == nil {
-		return nil // the key itself may be what failed
+// result reads what the ceremony has made, and puts a copy of the root's
+// certificate beside its key.
+func (c *Ceremony) result() (Result, error) {
+	data := c.Config.Data
+	r := Result{
+		RootKey: c.rootKey(), RootCert: filepath.Join(data, datadir.RootCert),
+		RootCRL: filepath.Join(data, datadir.RootCRL), Config: filepath.Join(data, config.FileName),
+		Policy: c.Config.Path(c.Config.Policy), Transcript: filepath.Join(data, datadir.Transcript),
 	}
-	return os.Remove(path)
+	var err error
+	if r.Root, err = readCertificate(r.RootCert); err != nil {
+		return Result{}, err
+	}
+	if r.Issuing, err = readCertificate(filepath.Join(data, datadir.IssuingCRT)); err != nil {
+		return Result{}, err
+	}
+	err = datadir.WriteFile(filepath.Join(c.RootDir, datadir.RootCert), PEM(r.Root))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return Result{}, err
+	}
+	return r, nil
+}
+
+func readCertificate(path string) (*x509.Certificate, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", path)
+	}
+	return x509.ParseCertificate(block.Bytes)
 }
 
 // moveLock takes the last-seen file out of the data folder to its place.

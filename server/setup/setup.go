@@ -83,7 +83,8 @@ func (a *authority) build(ctx context.Context, temp string) error {
 		datadir.Transcript: a.transcript,
 	}
 	for name, data := range files {
-		if data == nil || filepath.IsAbs(name) {
+		elsewhere := name == a.config.Policy && (!filepath.IsLocal(name) || filepath.Base(name) != name)
+		if data == nil || elsewhere {
 			continue // no ceremony; a policy file elsewhere is the admin's own
 		}
 		if err := datadir.WriteFile(filepath.Join(temp, name), data); err != nil {

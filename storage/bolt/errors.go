@@ -18,7 +18,7 @@ var (
 	errDamaged  = errors.New("database is damaged")
 )
 
-// ErrLocked: another process has the file open.
+// ErrLocked says that another process has the file open.
 var ErrLocked = errors.New("database is locked")
 
 // openError says what to do about a file that does not open.
@@ -30,8 +30,8 @@ func openError(path string, err error) error {
 			Help:   "stop it, or choose another folder with --data", Err: ErrLocked,
 		}
 	}
-	var clear *problem.Problem
-	if errors.As(err, &clear) {
+	var known *problem.Problem
+	if errors.As(err, &known) {
 		return err
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -57,5 +57,14 @@ func fullError(path string, err error) error {
 		Kind: problem.Unavailable, Reason: "DISK_FULL",
 		Detail: "the disk of " + path + " is full",
 		Help:   "free space on it, then start the server again", Err: err,
+	}
+}
+
+// nearlyFull refuses new certificates while there is still room for the rest.
+func nearlyFull(path string) error {
+	return &problem.Problem{
+		Kind: problem.Unavailable, Reason: "DISK_NEARLY_FULL",
+		Detail: "the disk of " + path + " is nearly full: no new certificates, revocations only",
+		Help:   "free space on it",
 	}
 }

@@ -30,7 +30,7 @@ const (
 	bucketRecord       bucket = "record"        // collection, NUL, ID → record, sealed
 	bucketRecordIndex  bucket = "record_index"  // collection, NUL, name, NUL, value, NUL, ID; the unique ones also without the last two → ID
 	bucketRecordExpiry bucket = "record_expiry" // collection, NUL, milliseconds, ID
-	bucketOnce         bucket = "once"          // token, NUL → count, sealed; token, NUL, request
+	bucketOnce         bucket = "once"          // token, NUL → count, sealed; token, NUL, request → nothing, sealed
 	bucketErasable     bucket = "erasable"      // commitment → salt, value
 )
 

@@ -1,6 +1,7 @@
 // Package bolt keeps Certwright's state in one bbolt file: the storage contract
-// on one machine. layout.go is the file's layout, row.go and records.go its
-// rows; writer.go is the one goroutine that writes.
+// on one machine. layout.go is the file's layout, row.go its rows;
+// writer.go is the one goroutine that writes, with one transaction for many
+// units (group commit); scrub.go checks a whole file.
 package bolt
 
 import (
@@ -37,6 +38,11 @@ type Config struct {
 	// units share one transaction; a lone caller never waits. 0: 5 ms;
 	// negative: never.
 	Linger time.Duration
+	// Reserve is the space on disk, in octets, that is kept for what must still
+	// be written when the disk is filling up: completions, revocations, CRLs.
+	// With less than it left, new certificates are refused, with a
+	// *problem.Problem that says so. 0: 16 MiB; negative: none. (Linux only.)
+	Reserve int64
 	// Now is the clock that gives entries their time. nil: time.Now.
 	Now func() time.Time
 	// Logger hears of failed writes. nil: none.
@@ -46,6 +52,7 @@ type Config struct {
 const (
 	defaultQueue  = 4096
 	defaultLinger = 5 * time.Millisecond
+	defaultSpace  = 16 << 20
 	lockTimeout   = time.Second
 	// growth is how much the file grows at a time; each growth costs one more
 	// fsync.
@@ -149,19 +156,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := &Store{config: config, expect: 1}
-	if s.config.Queue <= 0 {
-		s.config.Queue = defaultQueue
-	}
-	if s.config.Linger == 0 {
-		s.config.Linger = defaultLinger
-	}
-	if s.config.Now == nil {
-		s.config.Now = time.Now
-	}
-	if s.config.Logger == nil {
-		s.config.Logger = slog.New(slog.DiscardHandler)
-	}
+	s := &Store{config: config.withDefaults(), expect: 1}
 	if err := s.open(); err != nil {
 		if s.db != nil {
 			err = errors.Join(err, s.db.Close())
@@ -173,6 +168,25 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		s.writer.Go(s.write)
 	}
 	return s, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Queue <= 0 {
+		c.Queue = defaultQueue
+	}
+	if c.Linger == 0 {
+		c.Linger = defaultLinger
+	}
+	if c.Reserve == 0 {
+		c.Reserve = defaultSpace
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
 }
 
 func (s *Store) open() (err error) {

@@ -84,6 +84,9 @@ func (sc *scrub) checkTokens() error {
 			counts[string(id)] = n
 		case len([32]byte{}):
 			uses[string(id)]++
+			if _, ok := unseal(k, v); !ok {
+				sc.find("token", storage.NoIndex, string(id), "a use of it is damaged: %v", errChecksum)
+			}
 		default:
 			sc.find("token", storage.NoIndex, fmt.Sprintf("once %x", k), "it is not the key of a use")
 		}
@@ -108,6 +111,12 @@ func (sc *scrub) checkErasable() error {
 			sc.find("erasable", storage.NoIndex, fmt.Sprintf("%x", k), "its value is not the one committed to")
 		}
 	}
+	return nil
+}
+
+// checkMeta checks the format's checksum; the edge has been checked with the
+// tree.
+func (sc *scrub) checkMeta() error {
 	meta := sc.tx.Bucket([]byte(bucketMeta))
 	version, ok := unseal([]byte(keyFormat), meta.Get([]byte(keyFormat)))
 	if !ok || len(version) != 4 || binary.BigEndian.Uint32(version) != format {

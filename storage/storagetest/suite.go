@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/certwright/certwright/storage"
@@ -24,6 +25,28 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store, reopen func(t *tes
 		run  func(*testing.T, Backend)
 	}{
 		{"issuance", testIssuance},
+		{"refusals", testRefusals},
+		{"abandon", testAbandon},
+		{"unit in itself", testUnitInItself},
+		{"concurrent double complete", testDoubleComplete},
+		{"concurrent double revoke", testDoubleRevoke},
+		{"complete or abandon", testCompleteOrAbandon},
+		{"compare and swap", testCompareAndSwap},
+		{"all or nothing", testAllOrNothing},
+		{"batch isolation", testBatchIsolation},
+		{"tree", testTree},
+		{"entry times", testEntryTimes},
+		{"tokens", testTokens},
+		{"records", testRecords},
+		{"unique indexes", testUniqueIndexes},
+		{"expiry of records", testExpiredRecords},
+		{"erasable", testErasable},
+		{"queries", testQueries},
+		{"paging under writes", testPagingUnderWrites},
+		{"revoked", testRevoked},
+		{"crl numbers", testCRLNumbers},
+		{"reopen", testReopen},
+		{"cancelled", testCancelled},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, b) })
 	}
@@ -73,4 +96,35 @@ func sound(t testing.TB, s storage.Scrubber) {
 	if err := s.Scrub(t.Context(), nil, func(f storage.Finding) { t.Errorf("finding: %+v", f) }); err != nil {
 		t.Fatalf("scrub: %v", err)
 	}
+}
+
+// together calls each of n at the same time and returns how many of them
+// returned nil; every other must return one of the allowed errors.
+func together(t testing.TB, n int, call func(i int) error, allowed ...error) int {
+	t.Helper()
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	results := make([]error, n)
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			results[i] = call(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	good := 0
+	for _, err := range results {
+		known := err == nil
+		if known {
+			good++
+		}
+		for _, a := range allowed {
+			known = known || errors.Is(err, a)
+		}
+		if !known {
+			t.Errorf("unexpected: %v", err)
+		}
+	}
+	return good
 }

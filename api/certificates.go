@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/inventory"
+	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/problem"
+	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
+	"github.com/certwright/certwright/storage"
+)
+
+// certificateService implements certwright.v1.CertificateService.
+type certificateService struct {
+	certwrightv1.UnimplementedCertificateServiceServer
+	*Server
+	malformed *budget // of CSRs that are noted among the refusals
+}
+
+// SignCertificate implements certwright.v1.CertificateService.
+func (s *certificateService) SignCertificate(ctx context.Context, in *certwrightv1.SignCertificateRequest) (*certwrightv1.Certificate, error) {
+	principal := callOf(ctx).principal
+	req, err := s.request(principal, in)
+	if err != nil {
+		s.noteMalformed(ctx, in, err)
+		return nil, err
+	}
+	if in.GetValidateOnly() {
+		decision, err := s.config.Authority.Preview(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.config.Tokens.Available(ctx, principal); err != nil {
+			return nil, err
+		}
+		return previewMessage(req, decision), nil
+	}
+	use, err := s.config.Tokens.Use(ctx, principal, req.Key())
+	if err != nil {
+		return nil, err
+	}
+	issued, err := s.config.Authority.Issue(ctx, req, ca.Attach{Reserve: use.Reserve, Abandon: use.Abandon})
+	if err != nil {
+		return nil, err
+	}
+	labels := req.Labels
+	if issued.Repeated {
+		if labels, err = s.config.Inventory.Labels(ctx, issued.Certificate); err != nil {
+			return nil, err
+		}
+	}
+	out := s.certificateMessage(issued.Certificate, labels)
+	out.ChainPem, out.KeyAlgorithm = pemChain(issued.Chain), keys.Algorithm(req.PublicKey)
+	return out, nil
+}
+
+// noteMalformed keeps a request that never reached the authority among the
+// refusals, as far as the budget goes: anybody with a token can send as many as
+// the network carries.
+func (s *certificateService) noteMalformed(ctx context.Context, in *certwrightv1.SignCertificateRequest, err error) {
+	now := s.config.Now()
+	if !s.malformed.take(now) {
+		return
+	}
+	call := callOf(ctx)
+	refusal := ca.NewRefusal(identity.Request{
+		ID: call.requestID, Principal: call.principal, Profile: clean(in.GetProfile()),
+	}, err, now)
+	refusal.Detail = clean(refusal.Detail)
+	s.config.Refusals.Note(refusal)
+}
+
+// GetCertificate implements certwright.v1.CertificateService. What is not the
+// caller's answers exactly as what is not there.
+func (s *certificateService) GetCertificate(ctx context.Context, in *certwrightv1.GetCertificateRequest) (*certwrightv1.Certificate, error) {
+	id, err := hex.DecodeString(in.GetId())
+	if err != nil || len(id) != 32 || strings.ToLower(in.GetId()) != in.GetId() {
+		return nil, invalid("id", in.GetId(), "the id of a certificate is the SHA-256 of its DER", "64 lower-case hexadecimal digits")
+	}
+	c, err := s.config.Store.ByFingerprint(ctx, [32]byte(id))
+	principal := callOf(ctx).principal
+	hidden := err == nil && !principal.Has(identity.RoleAdmin) && c.Requester != principal.String()
+	if hidden || errors.Is(err, storage.ErrNotFound) {
+		return nil, &problem.Problem{
+			Kind: problem.NotFound, Value: in.GetId(), Detail: "there is no such certificate, or it is not yours",
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	labels, err := s.config.Inventory.Labels(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	out := s.certificateMessage(c, labels)
+	out.KeyAlgorithm = keyAlgorithm(c.DER)
+	if out.Superseded, err = s.config.Inventory.Superseded(ctx, c); err != nil {
+		return nil, err
+	}
+	out.ChainPem = s.chainOf(c.Issuer)
+	return out, nil
+}
+
+// chainOf is the chain of an issuer's certificates.
+func (s *Server) chainOf(issuer identity.KeyID) string {
+	for _, info := range s.config.Authority.Issuers() {
+		if info.KeyID == issuer {
+			return pemCertificates(info.Chain)
+		}
+	}
+	return ""
+}
+
+// ListCertificates implements certwright.v1.CertificateService.
+func (s *certificateService) ListCertificates(ctx context.Context, in *certwrightv1.ListCertificatesRequest) (*certwrightv1.ListCertificatesResponse, error) {
+	size, err := pageSize(in.GetPageSize())
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.config.Inventory.Search(ctx, inventory.Question{
+		Filter: in.GetFilter(), OrderBy: in.GetOrderBy(), PageSize: size, PageToken: in.GetPageToken(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &certwrightv1.ListCertificatesResponse{NextPageToken: answer.Next}
+	for _, row := range answer.Rows {
+		labels, err := s.config.Inventory.Labels(ctx, row.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		m := s.certificateMessage(row.Certificate, labels)
+		m.Superseded, m.KeyAlgorithm = row.Superseded, keyAlgorithm(row.DER)
+		out.Certificates = append(out.Certificates, m)
+	}
+	return out, nil
+}

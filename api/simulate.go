@@ -1,0 +1,132 @@
+package api
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/policy"
+	"github.com/certwright/certwright/problem"
+	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
+)
+
+// SimulatePolicy implements certwright.v1.PolicyService: the engine in force is
+// asked, by the same function as SignCertificate asks it.
+func (s *policyService) SimulatePolicy(ctx context.Context, in *certwrightv1.SimulatePolicyRequest) (*certwrightv1.SimulatePolicyResponse, error) {
+	req, err := s.simulated(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	engine, now := s.config.Policies.Engine(), s.config.Now()
+	hash := engine.Hash()
+	out := &certwrightv1.SimulatePolicyResponse{PolicyVersion: hex.EncodeToString(hash[:])}
+	decision, err := engine.Decide(req, now)
+	if err != nil {
+		p, _ := visible(err)
+		if p.Kind != problem.Denied {
+			return nil, err
+		}
+		out.Violations = violations(p.Violations)
+		return out, nil
+	}
+	out.Allowed, out.Grant = true, decision.Grant
+	out.Bounds = boundsMessage(decision, now)
+	return out, nil
+}
+
+func boundsMessage(d policy.Decision, now time.Time) *certwrightv1.SimulatePolicyResponse_Bounds {
+	return &certwrightv1.SimulatePolicyResponse_Bounds{
+		Issuer: d.Issuer, Owner: d.Owner,
+		// From now to the last second, inclusive; the decision is in whole seconds.
+		Validity:    durationpb.New(d.NotAfter.Sub(now.Truncate(time.Second)) + time.Second),
+		MaxValidity: durationpb.New(time.Duration(d.Profile.Validity.Max)),
+		Backdate:    durationpb.New(time.Duration(d.Profile.Validity.Backdate)),
+		KeyUsages:   d.Profile.KeyUsage, ExtKeyUsages: d.Profile.ExtKeyUsage,
+	}
+}
+
+// simulated is the request that a SimulatePolicyRequest describes.
+func (s *policyService) simulated(ctx context.Context, in *certwrightv1.SimulatePolicyRequest) (identity.Request, error) {
+	req := identity.Request{
+		Kind: identity.X509, Profile: in.GetProfile(), Owner: in.GetOwner(), Labels: in.GetLabels(),
+	}
+	if err := checkAsked(in.GetProfile(), in.GetOwner(), in.GetLabels()); err != nil {
+		return req, err
+	}
+	var err error
+	if req.Validity, err = validity(in.GetValidity()); err != nil {
+		return req, err
+	}
+	if req.Principal, err = s.principal(ctx, in.GetPrincipal()); err != nil {
+		return req, err
+	}
+	if req.Profile == "" {
+		req.Profile = s.onlyProfile(req.Principal)
+	}
+	if req.Identifiers, err = identifiers(in); err != nil {
+		return req, err
+	}
+	key := in.GetKey()
+	if key == "" {
+		key = "ecdsa-p256"
+	}
+	if req.PublicKey, err = policy.SamplePublicKey(key); err != nil {
+		return req, invalid("key", in.GetKey(), err.Error(), "")
+	}
+	return req, nil
+}
+
+func identifiers(in *certwrightv1.SimulatePolicyRequest) ([]identity.Identifier, error) {
+	var all []identity.Identifier
+	add := func(kind identity.IdentifierType, values []string) {
+		for _, value := range values {
+			all = append(all, identity.Identifier{Type: kind, Value: value})
+		}
+	}
+	add(identity.DNS, in.GetDnsNames())
+	add(identity.IP, in.GetIpAddresses())
+	add(identity.URI, in.GetUris())
+	add(identity.Email, in.GetEmails())
+	if len(all) > 100 {
+		return nil, invalid("dns_names", fmt.Sprint(len(all)), "there are too many names", "at most 100")
+	}
+	set, err := identity.CanonicalSet(all)
+	if err != nil {
+		return nil, &problem.Problem{Kind: problem.RejectedIdentifier, Rule: "canonical names", Detail: err.Error()}
+	}
+	return set, nil
+}
+
+// principal is who a simulation is for: the caller, a token by its ID, or a
+// principal by its method and ID, with the role that such a principal has.
+func (s *policyService) principal(ctx context.Context, text string) (identity.Principal, error) {
+	caller := callOf(ctx).principal
+	if text == "" || text == caller.String() {
+		return caller, nil
+	}
+	method, id, ok := strings.Cut(text, ":")
+	p := identity.Principal{Method: identity.Method(method), ID: id}
+	switch {
+	case !ok || id == "" || len(id) > 255:
+	case p.Method == identity.Token:
+		token, err := s.config.Tokens.Get(ctx, id)
+		if err != nil {
+			return p, err
+		}
+		return token.Principal(), nil
+	case p.Method == identity.LocalSocket:
+		p.Roles = []identity.Role{identity.RoleAdmin}
+		return p, nil
+	case p.Method == identity.System:
+		return p, nil
+	case p.Method == identity.ACME, p.Method == identity.MTLS, p.Method == identity.OIDC:
+		p.Roles = []identity.Role{identity.RoleRequester}
+		return p, nil
+	}
+	return p, invalid("principal", text, "the principal cannot be read", "method:ID, for example token:ID or local_socket:admin")
+}

@@ -1,0 +1,34 @@
+package token
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzParse: whatever parses has exactly one text, and nothing else panics.
+func FuzzParse(f *testing.F) {
+	good := text(newID(time.Now()), newSecret())
+	for _, seed := range []string{good, good[:67], good + "=", Prefix, "", "cwt_" + strings.Repeat("A", 64), "cwt_" + strings.Repeat("\n", 64), strings.ToUpper(good)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		id, secret, err := parse(s)
+		if err != nil {
+			return
+		}
+		if got := text(id, secret); got != s {
+			t.Errorf("%q parses as %q", s, got)
+		}
+		if again, ok := parseID(id.String()); !ok || again != id {
+			t.Errorf("ID %s", id)
+		}
+	})
+}
+
+func TestIDsSortNewestFirst(t *testing.T) {
+	now := time.Now()
+	if older, newer := newID(now), newID(now.Add(time.Second)); newer.String() >= older.String() {
+		t.Errorf("%s is not before %s", newer, older)
+	}
+}

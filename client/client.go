@@ -1,0 +1,211 @@
+// Package client reaches a Certwright server over gRPC and has certificates
+// signed for keys that never leave the caller's machine.
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// DefaultPort is the gRPC port of a server that names none.
+const DefaultPort = "8444"
+
+// maxAnswer is the largest answer that is read, in bytes: a page of a thousand
+// certificates with their chains.
+const maxAnswer = 64 << 20
+
+// Config says which server, how to know it, and who calls.
+type Config struct {
+	// Server is https://HOST[:PORT], HOST[:PORT] or unix:PATH (the admin socket).
+	Server string
+	// CAFile is a PEM file with the roots to trust. With neither CAFile nor
+	// Fingerprint the system's roots are trusted.
+	CAFile string
+	// Fingerprint of the root certificate, "sha256:" and 64 hexadecimal digits: the
+	// server must present a chain that ends in it. Not with CAFile.
+	Fingerprint string
+	// Token gives the bearer token for each call; nil, or an empty answer: none. It
+	// is sent over TLS and the admin socket only.
+	Token func(ctx context.Context) (string, error)
+	// UserAgent of the calls; optional.
+	UserAgent string
+}
+
+// Dial makes a connection. Nothing is sent before the first call: that one tells
+// whether the server can be reached.
+func Dial(ctx context.Context, c Config) (*grpc.ClientConn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	options := []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithUserAgent(c.UserAgent),
+	}
+	if c.Token != nil {
+		options = append(options, grpc.WithPerRPCCredentials(bearer{c.Token}))
+	}
+	if path, ok := strings.CutPrefix(c.Server, "unix:"); ok {
+		return dialSocket(strings.TrimPrefix(path, "//"), options)
+	}
+	address, err := Address(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	config, err := c.tls(address)
+	if err != nil {
+		return nil, err
+	}
+	options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	return grpc.NewClient("dns:///"+address, options...)
+}
+
+func dialSocket(path string, options []grpc.DialOption) (*grpc.ClientConn, error) {
+	if path == "" {
+		return nil, errors.New("the server unix: names no socket")
+	}
+	options = append(options, grpc.WithTransportCredentials(socket{insecure.NewCredentials()}), grpc.WithAuthority("localhost"),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}))
+	return grpc.NewClient("passthrough:///"+path, options...)
+}
+
+// socket tells gRPC that a Unix socket keeps secrets: the kernel joins its ends,
+// and only the server's own user can have bound it.
+type socket struct {
+	credentials.TransportCredentials
+}
+
+// socketInfo is the security level of a socket.
+type socketInfo struct{ credentials.CommonAuthInfo }
+
+// AuthType implements credentials.AuthInfo.
+func (socketInfo) AuthType() string { return "socket" }
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (socket) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return conn, socketInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (s socket) Clone() credentials.TransportCredentials {
+	return socket{s.TransportCredentials.Clone()}
+}
+
+// Address is the host:port of a server as people write it. Plain http is refused.
+func Address(server string) (string, error) {
+	host := server
+	if strings.Contains(server, "://") {
+		u, err := url.Parse(server)
+		if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			return "", fmt.Errorf("server %.128q is not https://HOST[:PORT], HOST[:PORT] or unix:PATH", server)
+		}
+		host = u.Host
+	}
+	if name, port, err := net.SplitHostPort(host); err == nil && name != "" && port != "" {
+		return host, nil
+	}
+	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if bare == "" || strings.ContainsAny(bare, "/ []") || strings.Contains(bare, ":") && net.ParseIP(bare) == nil {
+		return "", fmt.Errorf("server %.128q is not https://HOST[:PORT], HOST[:PORT] or unix:PATH", server)
+	}
+	return net.JoinHostPort(bare, DefaultPort), nil
+}
+
+// tls is how the server proves itself.
+func (c *Config) tls(address string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	switch {
+	case c.CAFile != "" && c.Fingerprint != "":
+		return nil, errors.New("a CA file and a fingerprint: give one of them")
+	case c.CAFile != "":
+		data, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("CA file: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("CA file %s holds no certificate in PEM", c.CAFile)
+		}
+	case c.Fingerprint != "":
+		want, err := parseFingerprint(c.Fingerprint)
+		if err != nil {
+			return nil, err
+		}
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		// VerifyConnection verifies instead, against the pinned root, resumed sessions too.
+		config.InsecureSkipVerify = true
+		config.VerifyConnection = func(state tls.ConnectionState) error { return verifyPinned(state, host, want) }
+	}
+	return config, nil
+}
+
+// parseFingerprint reads "sha256:" and 64 hexadecimal digits, with or without
+// colons between them.
+func parseFingerprint(text string) ([]byte, error) {
+	digits, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(text)), "sha256:")
+	sum, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
+	if !ok || err != nil || len(sum) != sha256.Size {
+		return nil, fmt.Errorf("fingerprint %.80q is not sha256: and 64 hexadecimal digits", text)
+	}
+	return sum, nil
+}
+
+// verifyPinned verifies the server's chain up to the one root with the
+// fingerprint. The root must be among the certificates that the server sends.
+func verifyPinned(state tls.ConnectionState, host string, want []byte) error {
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	found := false
+	for _, cert := range state.PeerCertificates {
+		sum := sha256.Sum256(cert.Raw)
+		if subtle.ConstantTimeCompare(sum[:], want) == 1 {
+			roots.AddCert(cert)
+			found = true
+			continue
+		}
+		between.AddCert(cert)
+	}
+	if !found {
+		return errors.New("the server does not show the root certificate of the fingerprint")
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between})
+	return err
+}
+
+// bearer sends the token with each call.
+type bearer struct {
+	token func(ctx context.Context) (string, error)
+}
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (b bearer) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
+	token, err := b.token(ctx)
+	if err != nil || token == "" {
+		return nil, err
+	}
+	return map[string]string{"authorization": "Bearer " + token}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials: a token never
+// goes over a connection that others can read.
+func (b bearer) RequireTransportSecurity() bool { return true }

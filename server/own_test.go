@@ -1,0 +1,121 @@
+package server
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/problem"
+	"github.com/certwright/certwright/storage"
+)
+
+// shortLived is an authority whose certificates last an hour, and that can fail.
+type shortLived struct {
+	key    *ecdsa.PrivateKey
+	issued atomic.Int64
+	broken atomic.Bool
+}
+
+func (s *shortLived) Issue(_ context.Context, req identity.Request, _ ca.Attach) (ca.Issued, error) {
+	if s.broken.Load() {
+		return ca.Issued{}, errors.New("no")
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(s.issued.Add(1)), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{{127, 0, 0, 1}},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, req.PublicKey, s.key)
+	return ca.Issued{Certificate: storage.Certificate{DER: der}}, err
+}
+
+func TestOwnCertificateIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		authority := &shortLived{key: key}
+		own := &ownCertificate{issuer: authority, signer: key, now: time.Now, logger: slog.New(slog.DiscardHandler), renewed: make(chan struct{}, 1)}
+		if err := own.renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- own.run(ctx) }()
+		began := time.Now()
+		<-own.renewed
+		if after := time.Since(began); after != 40*time.Minute {
+			t.Errorf("renewed after %v, want two thirds of an hour", after)
+		}
+		if serial := own.current.Load().Leaf.SerialNumber.Int64(); serial != 2 {
+			t.Errorf("certificate %d is in place", serial)
+		}
+		// A failure is tried again, long before the certificate expires.
+		authority.broken.Store(true)
+		time.AfterFunc(50*time.Minute, func() { authority.broken.Store(false) })
+		<-own.renewed
+		if leaf := own.current.Load().Leaf; leaf.SerialNumber.Int64() != 3 || time.Since(began) > 92*time.Minute {
+			t.Errorf("certificate %v after %v", leaf.SerialNumber, time.Since(began))
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestClockGuard(t *testing.T) {
+	var now time.Time
+	var up time.Duration
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name     string
+		behind   time.Duration // of the ledger's last entry, at the start
+		wall, up time.Duration // how far the clocks go
+		held     bool
+	}{
+		{"right", 0, time.Hour, time.Hour, false},
+		{"a little behind", 5 * time.Second, 0, 0, false},
+		{"behind", 6 * time.Second, 0, 0, true},
+		{"behind, and caught up", time.Minute, time.Minute, time.Minute, false},
+		{"a sleep", 0, 8 * time.Hour, 8 * time.Hour, false},
+		{"a jump forth", 0, time.Hour, time.Minute, true},
+		{"a jump back", 0, -time.Hour, time.Minute, true},
+		{"slewed", 0, time.Hour, 57 * time.Minute, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			now, up = began, time.Hour
+			g := newClockGuard(func() time.Time { return now }, func() time.Duration { return up }, began.Add(test.behind), slog.New(slog.DiscardHandler))
+			now, up = now.Add(test.wall), up+test.up
+			g.look()
+			err := g.err()
+			if (err != nil) != test.held {
+				t.Fatalf("held: %v", err)
+			}
+			if err != nil && problem.KindOf(err) != problem.Unavailable {
+				t.Errorf("kind %v", problem.KindOf(err))
+			}
+			// Right again: let go.
+			now, up = began.Add(24*time.Hour), 25*time.Hour
+			g.look()
+			if err := g.err(); err != nil {
+				t.Errorf("still held: %v", err)
+			}
+		})
+	}
+	if first, second := sinceBoot(), sinceBoot(); second < first || first == 0 {
+		t.Errorf("time since boot %v, then %v", first, second)
+	}
+}
