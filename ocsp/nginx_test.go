@@ -82,7 +82,7 @@ func TestNginxStaples(t *testing.T) {
 	if err := nginx.Process.Kill(); err != nil {
 		t.Error(err)
 	}
-	<-stopped
+	_ = <-stopped // that it was killed
 	if strings.Contains(said.String(), "OCSP") {
 		t.Errorf("nginx says:\n%s", said.String())
 	}
