@@ -82,7 +82,9 @@ func TestNginxStaples(t *testing.T) {
 	if err := nginx.Process.Kill(); err != nil {
 		t.Error(err)
 	}
-	_ = <-stopped // that it was killed
+	if err := <-stopped; err == nil {
+		t.Error("nginx has ended by itself")
+	}
 	if strings.Contains(said.String(), "OCSP") {
 		t.Errorf("nginx says:\n%s", said.String())
 	}
