@@ -3,6 +3,7 @@ package ocsp
 import (
 	"crypto"
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -59,6 +60,34 @@ func TestCacheIsBounded(t *testing.T) {
 	if entries, octets, _ := tiny.size(); entries != 0 || octets != 0 {
 		t.Errorf("a cache without room keeps %d answers", entries)
 	}
+}
+
+// TestCacheCountsItsMemory: what a full cache takes of the heap is what it says.
+func TestCacheCountsItsMemory(t *testing.T) {
+	const budget = 8 << 20
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	now := time.Now()
+	before := heap()
+	c := newCache(budget)
+	for i := range 20000 {
+		var k key
+		binary.BigEndian.PutUint64(k.serial[8:], uint64(i))
+		_, f, _ := c.shard(k).begin(k, now)
+		rep := newReply(tlv(0x30, make([]byte, 700+i%300)))
+		rep.keep(good, now, now.Add(time.Hour))
+		c.shard(k).end(k, f, rep, true)
+	}
+	taken := heap() - before
+	entries, octets, _ := c.size()
+	if taken > budget*11/10 {
+		t.Errorf("%d answers take %d octets of the heap; counted are %d, allowed %d", entries, taken, octets, budget)
+	}
+	t.Logf("%d answers, %d octets counted, %d taken", entries, octets, taken)
 }
 
 // TestSignedOnce: of many who ask for one answer at once, one signs.
