@@ -22,6 +22,7 @@ import (
 type Store interface {
 	storage.Committer
 	storage.CertificateReader
+	storage.RecordReader
 }
 
 // The states of an issuer. Only an active one issues; a tainted one still
@@ -69,6 +70,9 @@ type Config struct {
 	// whose Issue can no longer say (its server died): what Attach.Abandon would
 	// have been. nil: none.
 	Abandoned func(storage.Certificate) []storage.Command
+	// Revoked is told of every revocation, as soon as it is durable, or may be; it
+	// must not block. nil: nobody is told.
+	Revoked func(Change)
 	// Fault is called with the name of a point that Issue has reached (see the
 	// Fault constants); an error makes Issue stop there as if the server had
 	// died: nothing is cleaned up. nil in production.
@@ -93,6 +97,7 @@ type Authority struct {
 	abandoned   func(storage.Certificate) []storage.Command
 	fault       func(Point) error
 	hold        func() error
+	revoked     func(Change)
 	counters    counters
 }
 
@@ -116,7 +121,7 @@ func New(cfg Config) (*Authority, error) {
 	}
 	a := &Authority{
 		store: inOrder(cfg.Store), policy: cfg.Policy, base: strings.TrimSuffix(cfg.HTTPBase, "/"), shards: 16,
-		deadline: 30 * time.Second, refusals: cfg.Refusals, now: cfg.Now, logger: cfg.Logger, abandoned: cfg.Abandoned, fault: cfg.Fault, hold: cfg.Hold,
+		deadline: 30 * time.Second, refusals: cfg.Refusals, now: cfg.Now, logger: cfg.Logger, abandoned: cfg.Abandoned, fault: cfg.Fault, hold: cfg.Hold, revoked: cfg.Revoked,
 		byName: map[string]*issuer{}, byKey: map[identity.KeyID]*issuer{}, linter: linter,
 	}
 	if cfg.Shards > 0 {
@@ -130,6 +135,9 @@ func New(cfg Config) (*Authority, error) {
 	}
 	if a.now == nil {
 		a.now = time.Now
+	}
+	if a.revoked == nil {
+		a.revoked = func(Change) {}
 	}
 	if a.hold == nil {
 		a.hold = func() error { return nil }
@@ -221,9 +229,9 @@ func ParseCSR(pemOrDER []byte) (x509cert.CSR, error) { return x509cert.ParseCSR(
 // Preview decides a request and makes and checks its draft as Issue would (steps
 // 2 to 4), and leaves no trace: nothing is reserved, nothing is signed, nothing
 // is kept of a refusal. The error is Issue's.
-func (a *Authority) Preview(_ context.Context, req identity.Request) (policy.Decision, error) {
+func (a *Authority) Preview(ctx context.Context, req identity.Request) (policy.Decision, error) {
 	now := a.now()
-	decision, is, err := a.decide(req, now)
+	decision, is, err := a.decide(ctx, req, now)
 	if err != nil {
 		return policy.Decision{}, asProblem(err)
 	}

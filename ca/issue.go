@@ -60,7 +60,7 @@ func (a *Authority) Issue(ctx context.Context, req identity.Request, attach Atta
 		return Issued{}, err
 	}
 	now := a.now()
-	decision, is, err := a.decide(req, now)
+	decision, is, err := a.decide(ctx, req, now)
 	if err != nil {
 		return Issued{}, err
 	}
