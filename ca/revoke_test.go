@@ -253,11 +253,11 @@ func TestRevokeAll(t *testing.T) {
 func TestCRLSigner(t *testing.T) {
 	w := newWorld(t, nil)
 	signers := w.CRLSigners()
-	if len(signers) != 1 || signers[0].URL(3) != "http://ca.test:8080/crl/issuing/3.crl" || signers[0].Name() != "issuing" {
+	if len(signers) != 1 || signers[0].Base()+signers[0].Path(3) != "http://ca.test:8080/crl/issuing/3.crl" || signers[0].Name() != "issuing" {
 		t.Fatalf("%+v", signers)
 	}
 	now := time.Now()
-	der, err := signers[0].Sign(x509cert.CRL{Number: 7, ThisUpdate: now, NextUpdate: now.Add(time.Hour), URL: signers[0].URL(3)})
+	der, err := signers[0].Sign(x509cert.CRL{Number: 7, ThisUpdate: now, NextUpdate: now.Add(time.Hour), URLs: []string{signers[0].Base() + signers[0].Path(3)}})
 	if err != nil || len(der) == 0 {
 		t.Fatal(err)
 	}

@@ -34,9 +34,12 @@ func (s *CRLSigner) Name() string { return s.issuer.Name }
 // KeyID is the issuer's.
 func (s *CRLSigner) KeyID() identity.KeyID { return s.issuer.keyID }
 
-// URL is where the certificates of a shard say that their CRL is; empty if they
-// name none.
-func (s *CRLSigner) URL(shard uint16) string { return s.authority.crlURL(s.issuer, shard) }
+// Base is what the URLs in new certificates begin with; empty if they name none.
+// A shard's URL is a base and the shard's Path.
+func (s *CRLSigner) Base() string { return s.authority.base }
+
+// Path is the path in the URL of a shard's CRL, as its certificates name it.
+func (s *CRLSigner) Path(shard uint16) string { return crlPath(s.issuer.Name, shard) }
 
 // Sign makes a CRL: linted by RFC 5280's lints and verified before it is
 // returned, as DER.

@@ -133,7 +133,11 @@ func (a *Authority) crlURL(is *issuer, shard uint16) string {
 	if a.base == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s/crl/%s/%d.crl", a.base, url.PathEscape(is.Name), shard)
+	return a.base + crlPath(is.Name, shard)
+}
+
+func crlPath(issuer string, shard uint16) string {
+	return fmt.Sprintf("/crl/%s/%d.crl", url.PathEscape(issuer), shard)
 }
 
 // check is step 4.

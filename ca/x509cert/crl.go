@@ -21,10 +21,11 @@ type CRL struct {
 	Number     uint64 // §5.2.3
 	ThisUpdate time.Time
 	NextUpdate time.Time
-	// URL is the distribution point of the one shard that the list is of, in its
-	// critical issuingDistributionPoint (§5.2.5), which says also that the list has
-	// end-entity certificates only. Empty: the list is complete.
-	URL     string
+	// URLs are the distribution point of the one shard that the list is of, each a
+	// name of it that certificates have, in its critical issuingDistributionPoint
+	// (§5.2.5), which says also that the list has end-entity certificates only. None:
+	// the list is complete.
+	URLs    []string
 	Revoked []storage.Revoked
 }
 
@@ -70,22 +71,26 @@ func (list CRL) tbs(is *Issuer) ([]byte, error) {
 			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 				addAuthorityKeyID(b, is.cert.SubjectKeyId)
 				addExtension(b, oidCRLNumber, false, func(b *cryptobyte.Builder) { b.AddASN1Uint64(list.Number) })
-				addDistributionPoint(b, list.URL)
+				addDistributionPoint(b, list.URLs)
 			})
 		})
 	})
 	return b.Bytes()
 }
 
-func addDistributionPoint(b *cryptobyte.Builder, url string) {
-	if url == "" {
+func addDistributionPoint(b *cryptobyte.Builder, urls []string) {
+	if len(urls) == 0 {
 		return
 	}
 	constructed := func(n uint8) cbasn1.Tag { return cbasn1.Tag(n).Constructed().ContextSpecific() }
 	addExtension(b, oidIssuingPoint, true, func(b *cryptobyte.Builder) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			b.AddASN1(constructed(0), func(b *cryptobyte.Builder) { // distributionPoint
-				b.AddASN1(constructed(0), func(b *cryptobyte.Builder) { addURI(b, url) }) // fullName
+				b.AddASN1(constructed(0), func(b *cryptobyte.Builder) { // fullName
+					for _, url := range urls {
+						addURI(b, url)
+					}
+				})
 			})
 			b.AddASN1(cbasn1.Tag(1).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddUint8(0xff) }) // onlyContainsUserCerts
 		})

@@ -37,7 +37,11 @@ func TestCRL(t *testing.T) {
 	for _, url := range []string{"", "http://ca.test:8080/crl/issuing/3.crl"} {
 		for _, n := range []int{0, 1, 300} {
 			is := testIssuer(t)
-			list := CRL{Number: 1<<41 + 5, ThisUpdate: now, NextUpdate: now.Add(24 * time.Hour), URL: url, Revoked: revokedLines(n, now)}
+			var urls []string
+			if url != "" {
+				urls = []string{"http://old.test/crl/issuing/3.crl", url}
+			}
+			list := CRL{Number: 1<<41 + 5, ThisUpdate: now, NextUpdate: now.Add(24 * time.Hour), URLs: urls, Revoked: revokedLines(n, now)}
 			der, err := newLinter(t).SignCRL(is, list)
 			if err != nil {
 				t.Fatalf("%q, %d: %v", url, n, err)
@@ -111,7 +115,7 @@ func BenchmarkCRL(b *testing.B) {
 	lines := revokedLines(100_000/16, now)
 	for b.Loop() {
 		for range 16 {
-			if _, err := l.SignCRL(is, CRL{Number: 1, ThisUpdate: now, NextUpdate: now.Add(time.Hour), URL: "http://ca.test/crl/a/1.crl", Revoked: lines}); err != nil {
+			if _, err := l.SignCRL(is, CRL{Number: 1, ThisUpdate: now, NextUpdate: now.Add(time.Hour), URLs: []string{"http://ca.test/crl/a/1.crl"}, Revoked: lines}); err != nil {
 				b.Fatal(err)
 			}
 		}
