@@ -145,6 +145,9 @@ func (l *list) info() Info {
 	return i
 }
 
+// Has tells whether a list of this path is published, or will be.
+func (p *Publisher) Has(path string) bool { return p.byPath[path] != nil }
+
 // Changed says that a certificate was revoked. It never waits.
 func (p *Publisher) Changed(c ca.Change) {
 	for _, shard := range []string{fmt.Sprint(c.Shard), Complete} {

@@ -12,10 +12,12 @@ import (
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/crl"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/ocsp"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
@@ -34,6 +36,8 @@ type rooms struct {
 	inventory *inventory.Inventory
 	expiries  *inventory.Expiries
 	api       *api.Server
+	ocsp      *ocsp.Responder
+	crls      *crl.Publisher
 	own       *ownCertificate
 	clock     *clockGuard
 	watch     *watch
@@ -68,7 +72,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	r.authority, err = ca.New(ca.Config{
 		Store: r.store, Policy: r.policies.Engine, Issuers: opened.authority,
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
-		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Now: r.now, Logger: logger,
+		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Revoked: r.revoked, Now: r.now, Logger: logger,
 	})
 	if err != nil {
 		return r, err
@@ -77,6 +81,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		return r, fmt.Errorf("unresolved intents of an earlier run: %w", err)
 	} else if n > 0 {
 		logger.WarnContext(ctx, "intents of an earlier run were abandoned", countAttr(n))
+	}
+	if err := r.openRevocation(ctx, s); err != nil {
+		return r, err
 	}
 	if err := r.openAPI(s); err != nil {
 		return r, err
@@ -115,7 +122,7 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 		return issuers{}, err
 	}
 	r.policies, err = ca.OpenPolicies(ctx, ca.PoliciesConfig{
-		Store: r.store, Issuers: opened.policy, System: policy.System{Names: names, Profile: serverProfile},
+		Store: r.store, Issuers: opened.policy, System: policy.System{Names: names, Profile: serverProfile, Responders: responderLife(c)},
 		First: data, File: file, Now: r.now,
 	})
 	return opened, err
@@ -158,9 +165,10 @@ func (r *rooms) openOwn(ctx context.Context, s *Server) error {
 	}
 	r.own = &ownCertificate{
 		issuer: r.authority, store: r.store, signer: signer, names: names, now: r.now, logger: s.logger,
-		root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, renewed: make(chan struct{}, 1),
+		staple: r.ocsp.Staple, root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, keyIDs: map[string]identity.KeyID{}, revoked: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 	}
 	for _, info := range r.authority.Issuers() {
+		r.own.keyIDs[string(info.Certificate.SubjectKeyId)] = info.KeyID
 		for _, cert := range info.Chain {
 			r.own.chains[info.KeyID] = append(r.own.chains[info.KeyID], cert.Raw)
 		}
