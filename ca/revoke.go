@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/certwright/certwright/identity"
@@ -22,8 +23,11 @@ type Revocation struct {
 	// where the row itself was just read.
 	Fingerprint [32]byte
 	Reason      identity.RevocationReason
-	Actor       string            // as in the ledger: "method:ID"
-	Attach      []storage.Command // what stands or falls with it
+	Actor       string // as in the ledger: "method:ID"
+	// RequestID is the caller's name for the request: it stands for one revocation of
+	// the actor. Empty: none.
+	RequestID string
+	Attach    []storage.Command // what stands or falls with it
 }
 
 // Revoked is a revoked certificate.
@@ -60,6 +64,10 @@ func (a *Authority) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 	if err != nil {
 		return Revoked{}, err
 	}
+	asked, err := a.askedBefore(ctx, r)
+	if err != nil {
+		return Revoked{}, err
+	}
 	if row.Revocation != nil {
 		return a.revokedBefore(ctx, r, row)
 	}
@@ -67,10 +75,13 @@ func (a *Authority) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 	if err != nil {
 		return Revoked{}, err
 	}
-	receipt, err := a.store.Commit(ctx, append(unit, r.Attach...))
+	receipt, err := a.store.Commit(ctx, slices.Concat(unit, asked, r.Attach))
 	if errors.Is(err, storage.ErrConflict) { // perhaps somebody else was first
 		if now, again := a.meant(ctx, r); again == nil && now.Revocation != nil {
 			return a.revokedBefore(ctx, r, now)
+		}
+		if _, again := a.askedBefore(ctx, r); again != nil {
+			return Revoked{}, again
 		}
 	}
 	if err == nil || maybeDurable(err) {

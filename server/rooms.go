@@ -15,6 +15,7 @@ import (
 	"github.com/certwright/certwright/crl"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
+	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/ocsp"
@@ -35,6 +36,7 @@ type rooms struct {
 	tokens    *token.Tokens
 	inventory *inventory.Inventory
 	expiries  *inventory.Expiries
+	bulk      *bulk.Operations
 	api       *api.Server
 	ocsp      *ocsp.Responder
 	crls      *crl.Publisher
@@ -143,7 +145,12 @@ func (r *rooms) openAPI(s *Server) (err error) {
 		return err
 	}
 	r.expiries = r.inventory.Expiries()
+	r.bulk, err = bulk.New(bulk.Config{Store: r.store, Authority: r.authority, Inventory: r.inventory, Now: r.now, Logger: logger})
+	if err != nil {
+		return err
+	}
 	r.api, err = api.New(api.Config{
+		CRLs: r.crls, Bulk: r.bulk,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
 		Tokens: r.tokens, Inventory: r.inventory, Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
 		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
