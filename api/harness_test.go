@@ -119,14 +119,14 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	w.must(err)
 	refusals := ca.NewRefusals(ca.RefusalsConfig{Store: w.store})
 	authority, err := ca.New(ca.Config{
-		Store: w.store, Policy: policies.Engine, Refusals: refusals, HTTPBase: "http://localhost:8080",
+		Store: w.store, Policy: policies.Engine, Refusals: refusals, HTTPBase: "http://localhost:8080", Shards: 2,
 		Issuers: []ca.IssuerConfig{{Name: "issuing", Certificate: issuing, Signer: issuingKey}},
 	})
 	w.must(err)
 	w.tokens = token.New(token.Config{Store: w.store, Check: func(b identity.Bound) error { return policies.Engine().CheckBound(b) }})
 	inv, err := inventory.New(inventory.Config{Store: w.store, Ledger: w.store, Issuers: []inventory.Issuer{{Name: "issuing", KeyID: keyID}}})
 	w.must(err)
-	crls, err := crl.Open(ctx, crl.Config{Store: w.store, Signers: authority.CRLSigners(), Shards: 2})
+	crls, err := crl.Open(ctx, crl.Config{Store: w.store, Signers: authority.CRLSigners()})
 	w.must(err)
 	operations, err := bulk.New(bulk.Config{Store: w.store, Authority: authority, Inventory: inv, Step: 2})
 	w.must(err)

@@ -38,6 +38,9 @@ func (s *CRLSigner) KeyID() identity.KeyID { return s.issuer.keyID }
 // A shard's URL is a base and the shard's Path.
 func (s *CRLSigner) Base() string { return s.authority.base }
 
+// Shards is how many shards new certificates are spread over.
+func (s *CRLSigner) Shards() int { return int(s.authority.shards) }
+
 // Path is the path in the URL of a shard's CRL, as its certificates name it.
 func (s *CRLSigner) Path(shard uint16) string { return crlPath(s.issuer.Name, shard) }
 

@@ -97,10 +97,10 @@ func (p *Publisher) scope(ctx context.Context, s *ca.CRLSigner) (sc scope, chang
 		return sc, false, err
 	}
 	changed = s.Base() != "" && (len(sc.Bases) == 0 || sc.Bases[0] != s.Base())
-	if !changed && sc.Shards >= p.cfg.Shards {
+	if !changed && sc.Shards >= s.Shards() {
 		return sc, false, nil
 	}
-	sc.Shards = max(sc.Shards, p.cfg.Shards)
+	sc.Shards = max(sc.Shards, s.Shards())
 	if changed {
 		others := slices.DeleteFunc(sc.Bases, func(b string) bool { return b == s.Base() })
 		sc.Bases = append([]string{s.Base()}, others[:min(len(others), maxBases-1)]...)

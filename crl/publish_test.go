@@ -43,7 +43,7 @@ func TestRevokedShows(t *testing.T) {
 
 // TestDebounce: many revocations within the delay are one list.
 func TestDebounce(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.RebuildDelay, c.Shards = 300*time.Millisecond, 1 })
+	w := newWorld(t, func(c *testConfig) { c.RebuildDelay, c.shards = 300*time.Millisecond, 1 })
 	w.run(t)
 	w.ready(t)
 	before := w.Stats().Built
@@ -127,7 +127,7 @@ func TestAfterAKill(t *testing.T) {
 	stop()
 	c := w.issue(t)
 	w.revoke(t, c, identity.Superseded)
-	w.reopen(t, func(c *Config) { c.RebuildDelay = time.Hour })
+	w.reopen(t, func(c *testConfig) { c.RebuildDelay = time.Hour })
 	w.run(t)
 	until(t, "list", func() bool { return listed(w.fetch(t, shardPath(c.CRLShard)), c) != nil })
 }
@@ -163,7 +163,7 @@ func TestAbandonedIsListed(t *testing.T) {
 
 // TestExpired: it stays for one lifetime and one list beyond its end.
 func TestExpired(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Lifetime, c.Shards = 2*time.Hour, 1 })
+	w := newWorld(t, func(c *testConfig) { c.Lifetime, c.shards = 2*time.Hour, 1 })
 	c := w.issue(t) // for an hour
 	w.revoke(t, c, identity.Superseded)
 	for _, step := range []struct {
@@ -186,7 +186,7 @@ func TestExpired(t *testing.T) {
 
 // TestScheduled: it is built anew at a third of its life.
 func TestScheduled(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Lifetime = 3 * time.Hour })
+	w := newWorld(t, func(c *testConfig) { c.Lifetime = 3 * time.Hour })
 	w.run(t)
 	w.ready(t)
 	first := w.Lists()
@@ -201,7 +201,7 @@ func TestScheduled(t *testing.T) {
 
 // TestTooLong: there is no complete list beyond the limit, and again one below.
 func TestTooLong(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.CompleteLimit = 2 })
+	w := newWorld(t, func(c *testConfig) { c.CompleteLimit = 2 })
 	w.run(t)
 	for n := range 3 {
 		w.ready(t)
@@ -214,7 +214,7 @@ func TestTooLong(t *testing.T) {
 	if i := w.Lists()[0]; !i.TooLong || i.Number != 0 {
 		t.Errorf("%+v", i)
 	}
-	w.reopen(t, func(c *Config) { c.CompleteLimit = 2 })
+	w.reopen(t, func(c *testConfig) { c.CompleteLimit = 2 })
 	if i := w.Lists()[0]; !i.TooLong || i.Number != 0 {
 		t.Errorf("after a restart: %+v", i)
 	}
@@ -224,7 +224,7 @@ func TestTooLong(t *testing.T) {
 	if i := w.Lists()[0]; i.TooLong || i.Entries != 3 {
 		t.Errorf("with a greater limit: %+v", i)
 	}
-	w.reopen(t, func(c *Config) { c.CompleteLimit = -1 })
+	w.reopen(t, func(c *testConfig) { c.CompleteLimit = -1 })
 	if i := w.Lists()[0]; i.Shard == Complete {
 		t.Errorf("with none: %+v", i)
 	}
@@ -234,7 +234,7 @@ func TestTooLong(t *testing.T) {
 func TestFewerShards(t *testing.T) {
 	w := newWorld(t, nil)
 	w.base = "https://new.test"
-	w.reopen(t, func(c *Config) { c.Shards = 1 })
+	w.reopen(t, func(c *testConfig) { c.shards = 1 })
 	w.run(t)
 	w.ready(t)
 	if n := len(w.Lists()); n != 5 {
@@ -253,7 +253,7 @@ func TestFewerShards(t *testing.T) {
 
 // TestFailedBuild is kept, counted and tried again.
 func TestFailedBuild(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Shards = 1 })
+	w := newWorld(t, func(c *testConfig) { c.shards = 1 })
 	if _, err := w.Publish(t.Context(), "", "", "x:y"); err != nil {
 		t.Fatal(err)
 	}

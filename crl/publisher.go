@@ -27,9 +27,6 @@ type Store interface {
 type Config struct {
 	Store   Store
 	Signers []*ca.CRLSigner // of the issuers whose lists are published
-	// Shards is how many shards new certificates are spread over; there may be more
-	// lists, of certificates from when it was greater.
-	Shards int
 	// Lifetime is nextUpdate − thisUpdate; 0: 24 h.
 	Lifetime time.Duration
 	// RebuildDelay is how long after a revocation its list is built; 0: 5 s.
@@ -172,12 +169,6 @@ func (l *list) soil(now time.Time) {
 func (c *Config) setDefaults() error {
 	if c.Store == nil {
 		return errors.New("crl: no Store")
-	}
-	if c.Shards <= 0 {
-		c.Shards = 16
-	}
-	if c.Shards > 1<<16 {
-		return fmt.Errorf("crl: %d shards: at most 65536", c.Shards)
 	}
 	if c.Lifetime <= 0 {
 		c.Lifetime = 24 * time.Hour

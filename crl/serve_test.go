@@ -24,9 +24,9 @@ func (w *world) get(method, path string, headers ...string) *httptest.ResponseRe
 }
 
 func TestServe(t *testing.T) {
-	for name, change := range map[string]func(*Config){
+	for name, change := range map[string]func(*testConfig){
 		"from memory":    nil,
-		"from the store": func(c *Config) { c.CacheBytes = 1 },
+		"from the store": func(c *testConfig) { c.CacheBytes = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, change)

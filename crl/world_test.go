@@ -72,7 +72,13 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func newWorld(t testing.TB, change func(*Config)) *world {
+// testConfig is a Config and the authority's.
+type testConfig struct {
+	Config
+	shards int
+}
+
+func newWorld(t testing.TB, change func(*testConfig)) *world {
 	t.Helper()
 	w := &world{path: filepath.Join(t.TempDir(), "ledger.db"), key: newKey(t), rootKey: newKey(t), base: base}
 	if err := bolt.Create(w.path); err != nil {
@@ -97,7 +103,7 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 }
 
 // open starts the server on its files.
-func (w *world) open(t testing.TB, change func(*Config)) {
+func (w *world) open(t testing.TB, change func(*testConfig)) {
 	t.Helper()
 	var err error
 	if w.store, err = bolt.Open(context.WithoutCancel(t.Context()), bolt.Config{Path: w.path, Now: w.now}); err != nil {
@@ -114,12 +120,12 @@ func (w *world) open(t testing.TB, change func(*Config)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Store: w.store, Shards: 4, RebuildDelay: 50 * time.Millisecond, Now: w.now, Logger: slog.New(slog.DiscardHandler)}
+	cfg := testConfig{shards: 4, Config: Config{Store: w.store, RebuildDelay: 50 * time.Millisecond, Now: w.now, Logger: slog.New(slog.DiscardHandler)}}
 	if change != nil {
 		change(&cfg)
 	}
 	w.authority, err = ca.New(ca.Config{
-		Store: w.store, Policy: policies.Engine, HTTPBase: w.base, Shards: cfg.Shards, Server: [8]byte{1},
+		Store: w.store, Policy: policies.Engine, HTTPBase: w.base, Shards: cfg.shards, Server: [8]byte{1},
 		Issuers: []ca.IssuerConfig{{Name: "issuing", Certificate: w.issuer, Signer: w.key}},
 		Revoked: func(c ca.Change) { w.Publisher.Changed(c) }, Now: w.now, Logger: cfg.Logger,
 		Fault: func(p ca.Point) error {
@@ -133,13 +139,13 @@ func (w *world) open(t testing.TB, change func(*Config)) {
 		t.Fatal(err)
 	}
 	cfg.Signers = w.authority.CRLSigners()
-	if w.Publisher, err = Open(t.Context(), cfg); err != nil {
+	if w.Publisher, err = Open(t.Context(), cfg.Config); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // reopen ends the server and starts it again.
-func (w *world) reopen(t testing.TB, change func(*Config)) {
+func (w *world) reopen(t testing.TB, change func(*testConfig)) {
 	t.Helper()
 	if err := w.store.Close(); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func (r *rooms) openRevocation(ctx context.Context, s *Server) error {
 		limit = -1
 	}
 	crls, err := crl.Open(ctx, crl.Config{
-		Store: r.store, Signers: r.authority.CRLSigners(), Shards: c.CRL.Shards, Lifetime: time.Duration(c.CRL.Lifetime),
+		Store: r.store, Signers: r.authority.CRLSigners(), Lifetime: time.Duration(c.CRL.Lifetime),
 		RebuildDelay: time.Duration(c.CRL.RebuildDelay), CompleteLimit: limit, Now: r.now, Logger: s.logger,
 	})
 	r.ocsp, r.crls = responder, crls
