@@ -32,6 +32,7 @@ func (p *Publisher) build(ctx context.Context, l *list, actor string) error {
 	defer l.building.Unlock()
 	l.mu.Lock()
 	was := l.dirty
+	l.catching = !was.IsZero()
 	l.dirty = time.Time{} // what is revoked from here on makes it dirty again
 	l.mu.Unlock()
 	err := p.publish(ctx, l, actor)
@@ -43,6 +44,7 @@ func (p *Publisher) build(ctx context.Context, l *list, actor string) error {
 	now := p.cfg.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.catching = false
 	if err == nil {
 		l.failed, l.retry, l.lastError = 0, time.Time{}, ""
 		return nil

@@ -79,6 +79,7 @@ type list struct {
 
 	mu        sync.Mutex // over what is below
 	dirty     time.Time  // since when something is revoked that it does not say; zero: nothing
+	catching  bool       // it is being built because it was dirty
 	retry     time.Time  // not built again before, after a failure
 	failed    int
 	lastError string
@@ -134,7 +135,7 @@ func (l *list) info() Info {
 	defer l.mu.Unlock()
 	i := Info{
 		Issuer: l.signer.Name(), Shard: l.shard, Path: l.path,
-		Pending: !l.dirty.IsZero(), TooLong: !l.tooLong.IsZero(), Error: l.lastError,
+		Pending: !l.dirty.IsZero() || l.catching, TooLong: !l.tooLong.IsZero(), Error: l.lastError,
 	}
 	if c := l.current.Load(); c != nil {
 		i.Number, i.ThisUpdate, i.NextUpdate, i.Entries, i.Size, i.SHA256 = c.number, c.thisUpdate, c.nextUpdate, c.entries, c.size, c.sum

@@ -157,8 +157,8 @@ func (w *world) reopen(t testing.TB, change func(*testConfig)) {
 func (w *world) run(t testing.TB) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
+	done, publisher := make(chan error, 1), w.Publisher
+	go func() { done <- publisher.Run(ctx) }()
 	stopped := false
 	stop = func() {
 		if stopped {
