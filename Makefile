@@ -41,6 +41,10 @@ build: ## build the commands into bin/
 	@mkdir -p bin
 	@go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
+.PHONY: man
+man: build ## write the man pages into bin/man
+	@bin/certwright man bin/man
+
 .PHONY: test
 test: deps lint vet proto-check build ## everything: what CI runs
 	packages=$(UNIT); CGO_ENABLED=1 $(GOTEST) -race $$packages

@@ -67,17 +67,25 @@ type Config struct {
 type Limits struct {
 	// Message is the most octets of one request, in gRPC and REST; 0: 1 MiB.
 	Message int
-	// Calls is how many calls may be under way at once, on all transports
-	// together; 0: 1024. What is beyond is refused as overloaded.
+	// Calls is how many calls whose request has arrived may be under way at once,
+	// on all transports but the admin socket together; 0: 1024. What is beyond is
+	// refused as overloaded. The socket and the health service have places of
+	// their own.
 	Calls int
-	// Streams is how many streams (VerifyLedger, reflection, health watches) may be
-	// under way at once; 0: 64.
+	// Streams is the same for streams (VerifyLedger, reflection); 0: 64.
 	Streams int
+	// Receive is how long a gRPC request may take to arrive once its headers are
+	// there; 0: 12 s. A public method's may take a quarter of it.
+	Receive time.Duration
 	// Timeout ends a call that is no stream; 0: 60 s.
 	Timeout time.Duration
 	// MalformedCSRs is how many CSRs that cannot be read are kept among the
 	// refusals per minute; 0: 60.
 	MalformedCSRs int
+	// Refusals is how many requests for a certificate one requester may have
+	// refused per minute before it is held back; 0: 600. An address may have four
+	// times as many, the admin socket any number. What is issued does not count.
+	Refusals int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -90,6 +98,10 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Calls, 1024)
 	set(&l.Streams, 64)
 	set(&l.MalformedCSRs, 60)
+	set(&l.Refusals, 600)
+	if l.Receive <= 0 {
+		l.Receive = 12 * time.Second
+	}
 	if l.Timeout <= 0 {
 		l.Timeout = 60 * time.Second
 	}
@@ -104,8 +116,7 @@ type Server struct {
 	services *registry // the wrapped handlers
 	routes   []route   // of REST
 	health   *health.Server
-	calls    chan struct{} // a place for each call under way
-	streams  chan struct{}
+	places   places // for the calls under way
 	counters counters
 	openapi  []byte
 }
@@ -135,8 +146,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		config:  c,
 		health:  health.NewServer(),
-		calls:   make(chan struct{}, c.Limits.Calls),
-		streams: make(chan struct{}, c.Limits.Streams),
+		places:  newPlaces(c.Limits),
 		openapi: openapiDocument,
 	}
 	var err error

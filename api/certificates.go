@@ -11,6 +11,7 @@ import (
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
 	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 	"github.com/certwright/certwright/storage"
@@ -21,25 +22,34 @@ type certificateService struct {
 	certwrightv1.UnimplementedCertificateServiceServer
 	*Server
 	malformed *budget // of CSRs that are noted among the refusals
+	strikes   *strikes
 }
 
 // SignCertificate implements certwright.v1.CertificateService.
 func (s *certificateService) SignCertificate(ctx context.Context, in *certwrightv1.SignCertificateRequest) (*certwrightv1.Certificate, error) {
+	call := callOf(ctx)
+	if err := s.strikes.check(call, s.config.Now()); err != nil {
+		return nil, err
+	}
+	out, err := s.sign(ctx, in)
+	if err != nil {
+		s.strikes.count(call, err, s.config.Now())
+	}
+	return out, err
+}
+
+func (s *certificateService) sign(ctx context.Context, in *certwrightv1.SignCertificateRequest) (*certwrightv1.Certificate, error) {
 	principal := callOf(ctx).principal
 	req, err := s.request(principal, in)
+	req.Call = callOf(ctx).requestID
 	if err != nil {
-		s.noteMalformed(ctx, in, err)
+		if !in.GetValidateOnly() {
+			s.noteMalformed(req, err)
+		}
 		return nil, err
 	}
 	if in.GetValidateOnly() {
-		decision, err := s.config.Authority.Preview(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		if err := s.config.Tokens.Available(ctx, principal); err != nil {
-			return nil, err
-		}
-		return previewMessage(req, decision), nil
+		return s.preview(ctx, req)
 	}
 	use, err := s.config.Tokens.Use(ctx, principal, req.Key())
 	if err != nil {
@@ -63,17 +73,34 @@ func (s *certificateService) SignCertificate(ctx context.Context, in *certwright
 // noteMalformed keeps a request that never reached the authority among the
 // refusals, as far as the budget goes: anybody with a token can send as many as
 // the network carries.
-func (s *certificateService) noteMalformed(ctx context.Context, in *certwrightv1.SignCertificateRequest, err error) {
+func (s *certificateService) noteMalformed(req identity.Request, err error) {
 	now := s.config.Now()
 	if !s.malformed.take(now) {
 		return
 	}
-	call := callOf(ctx)
-	refusal := ca.NewRefusal(identity.Request{
-		ID: call.requestID, Principal: call.principal, Profile: clean(in.GetProfile()),
-	}, err, now)
+	req.Profile, req.Owner = clean(req.Profile), clean(req.Owner)
+	refusal := ca.NewRefusal(req, err, now)
 	refusal.Detail = clean(refusal.Detail)
 	s.config.Refusals.Note(refusal)
+}
+
+// preview answers what a certificate for the request would have, or what the one
+// has that the same request has got before.
+func (s *certificateService) preview(ctx context.Context, req identity.Request) (*certwrightv1.Certificate, error) {
+	would, err := s.config.Authority.Preview(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if again := would.Again.Certificate; would.Again.Repeated {
+		return previewMessage(req, policy.Decision{
+			Profile: policy.Profile{Name: again.Intent.Profile}, Issuer: would.Again.Issuer, Owner: again.Intent.Owner, Grant: again.Intent.Grant,
+			Policy: again.Intent.Policy, NotBefore: again.NotBefore, NotAfter: again.NotAfter,
+		}), nil
+	}
+	if err := s.config.Tokens.Available(ctx, req.Principal); err != nil {
+		return nil, err
+	}
+	return previewMessage(req, would.Decision), nil
 }
 
 // GetCertificate implements certwright.v1.CertificateService. What is not the

@@ -54,8 +54,10 @@ func newRequestID() string {
 }
 
 // chain runs one call of a method through everything that every call goes
-// through. The error is a *failure.
-func (s *Server) chain(ctx context.Context, method string, stream bool, do func(context.Context) (any, error)) (answer any, err error) {
+// through. do receives the request and calls enter before it begins to work: only
+// then does the call take a place, so that who sends nothing holds none. The error
+// is a *failure.
+func (s *Server) chain(ctx context.Context, method string, stream bool, do func(ctx context.Context, enter func() error) (any, error)) (answer any, err error) {
 	// 1. A name for the call.
 	c, ok := ctx.Value(callKey{}).(*call)
 	if !ok {
@@ -81,41 +83,31 @@ func (s *Server) chain(ctx context.Context, method string, stream bool, do func(
 	if err := s.admit(ctx, c, method); err != nil {
 		return nil, err
 	}
-	// 4. Is there room?
-	places := s.calls
-	if stream {
-		places = s.streams
-	}
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-	default:
-		return nil, &problem.Problem{
-			Kind: problem.Overloaded, Detail: "too many calls are under way", Help: "Try again in a moment.",
-		}
-	}
 	if !stream {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.config.Limits.Timeout)
 		defer cancel()
 	}
-	// 5. The method.
-	return do(ctx)
+	// 4. The request, then a place, then the method.
+	e := entrance{places: s.places.of(s.methods[method], c, stream)}
+	defer e.leave()
+	return do(ctx, e.enter)
 }
 
 // admit authenticates the call, once, and authorizes it for the method.
 func (s *Server) admit(ctx context.Context, c *call, method string) error {
 	access, known := s.methods[method]
+	var err error
+	if !c.rest {
+		c.credentials, err = grpcCredentials(ctx)
+	}
 	if access.public {
 		return nil
 	}
+	if err != nil {
+		return err
+	}
 	if !c.authenticated {
-		if !c.rest {
-			var err error
-			if c.credentials, err = grpcCredentials(ctx); err != nil {
-				return err
-			}
-		}
 		principal, err := s.authenticate(ctx, c.credentials)
 		if err != nil {
 			return err

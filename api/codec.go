@@ -1,19 +1,24 @@
 package api
 
 import (
+	"fmt"
+	"strconv"
+
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
-
-	"github.com/certwright/certwright/problem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // frame is a request on its way through gRPC. gRPC itself answers a message that
 // cannot be decoded with an internal error, before anyone can object; a frame
 // takes the fault along instead, to be answered as the caller's own.
 type frame struct {
-	message any
-	err     error
+	message any    // a proto.Message; nil: what arrives is thrown away
+	err     error  // of decoding
+	unknown string // see unknownField
 }
 
 // frameCodec is the proto codec, with frames.
@@ -27,23 +32,50 @@ func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	if err := c.CodecV2.Unmarshal(data, f.message); err != nil {
-		f.err = err
+	switch message, ok := f.message.(proto.Message); {
+	case f.message == nil: // it is thrown away
+	case !ok:
+		f.err = fmt.Errorf("a %T is no message", f.message)
+	default:
+		if f.err = c.CodecV2.Unmarshal(data, message); f.err == nil {
+			f.unknown = unknownField(message.ProtoReflect())
+		}
 	}
 	return nil
 }
 
-// receive decodes a request by a function that gRPC gives, or the in-process
-// connection.
-func receive(decode func(any) error, message any) error {
-	f := frame{message: message}
-	if err := decode(&f); err != nil {
-		return err
+// unknownField is where in a message, or in one inside it, a field stands that its
+// schema does not have: the names of the fields on the way and its number, such as
+// "validity.7". Empty: nowhere.
+func unknownField(m protoreflect.Message) string {
+	if unknown := m.GetUnknown(); len(unknown) > 0 {
+		number, _, _ := protowire.ConsumeTag(unknown)
+		return strconv.Itoa(int(number))
 	}
-	if f.err != nil {
-		return &problem.Problem{
-			Kind: problem.Malformed, Reason: "MESSAGE_UNREADABLE", Detail: "the request message cannot be decoded", Err: f.err,
+	found := ""
+	m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		inside := func(v protoreflect.Value) bool {
+			if at := unknownField(v.Message()); at != "" {
+				found = field.TextName() + "." + at
+			}
+			return found == ""
 		}
-	}
-	return nil
+		switch {
+		case field.IsMap():
+			if field.MapValue().Message() != nil {
+				v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool { return inside(v) })
+			}
+		case field.Message() == nil:
+		case field.IsList():
+			for i := range v.List().Len() {
+				if !inside(v.List().Get(i)) {
+					break
+				}
+			}
+		default:
+			inside(v)
+		}
+		return found == ""
+	})
+	return found
 }

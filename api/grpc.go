@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
@@ -57,8 +58,12 @@ func isReflection(method string) bool { return strings.HasPrefix(method, "/grpc.
 // that is not to a public method and shows neither an authorization that could be
 // a token, nor a client certificate, nor comes over the admin socket. The method
 // is compared as it was sent: a path without its leading slash is public to
-// nobody.
+// nobody. A health watch is refused here as well.
 func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if info.FullMethodName == healthpb.Health_Watch_FullMethodName {
+		s.counters.calls.Add(1)
+		return nil, s.fail(ctx, info.FullMethodName, &call{requestID: newRequestID()}, noWatch())
+	}
 	if s.methods[info.FullMethodName].public {
 		return ctx, nil
 	}
@@ -93,7 +98,7 @@ func plausible(ctx context.Context, header metadata.MD) error {
 // unknown answers a call of a method that there is not, after authentication.
 func (s *Server) unknown(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
-	_, err := s.chain(stream.Context(), "", true, func(context.Context) (any, error) {
+	_, err := s.chain(stream.Context(), "", true, func(context.Context, func() error) (any, error) {
 		return nil, &problem.Problem{
 			Kind: problem.NotFound, Reason: reasonNoMethod, Value: method, Detail: "there is no such method",
 		}

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/certwright/certwright/auth/token"
+	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
@@ -79,6 +81,7 @@ func (s *ledgerService) VerifyLedger(in *certwrightv1.VerifyLedgerRequest, strea
 	summary, err := ledger.Verify(ctx, ledger.VerifyConfig{
 		Store: s.config.Store, Signatures: in.GetSignatures(), Issuers: issuers,
 		VerifierKey: s.config.Ledger.VerifierKey(), Lock: s.config.LedgerLock, Progress: v.progress,
+		Records: []ledger.RecordCheck{ca.CheckPolicies(), token.CheckRecords(s.config.Now())},
 	}, v.finding)
 	if v.err != nil {
 		return v.err

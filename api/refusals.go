@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/inventory/filter"
@@ -56,9 +57,12 @@ func (s *certificateService) ListRefusals(ctx context.Context, in *certwrightv1.
 
 func refusalMessage(r ca.Refusal) *certwrightv1.Refusal {
 	m := &certwrightv1.Refusal{
-		Time: timestamp(r.Time), Requester: clean(r.Requester), Profile: clean(r.Profile), Reason: clean(r.Reason),
+		Time: timestamp(r.Time), Requester: clean(r.Requester), Profile: clean(r.Profile), Owner: clean(r.Owner), Reason: clean(r.Reason),
 		Violations: violations(r.Violations), Outcome: certwrightv1.Refusal_DENIED, RequestId: clean(r.RequestID),
 		Detail: clean(r.Detail),
+	}
+	if r.Omitted > 0 {
+		m.Detail += fmt.Sprintf(" (%d more refusals of this requester came just before)", r.Omitted)
 	}
 	for _, name := range r.Names {
 		m.Names = append(m.Names, clean(name))

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -35,14 +36,17 @@ type handler struct {
 
 // register registers all services but reflection, which needs a gRPC server.
 func (s *Server) register() {
-	certwrightv1.RegisterCertificateServiceServer(s.services, &certificateService{Server: s, malformed: newBudget(s.config.Limits.MalformedCSRs)})
+	certwrightv1.RegisterCertificateServiceServer(s.services, &certificateService{
+		Server: s, malformed: newBudget(s.config.Limits.MalformedCSRs),
+		strikes: newStrikes(s.config.Limits.Refusals),
+	})
 	certwrightv1.RegisterLedgerServiceServer(s.services, &ledgerService{Server: s})
 	certwrightv1.RegisterPolicyServiceServer(s.services, &policyService{Server: s})
 	certwrightv1.RegisterTokenServiceServer(s.services, &tokenService{Server: s})
 	certwrightv1.RegisterIssuerServiceServer(s.services, &issuerService{Server: s})
 	certwrightv1.RegisterCRLServiceServer(s.services, &crlService{Server: s})
 	certwrightv1.RegisterOperationServiceServer(s.services, &operationService{Server: s})
-	grpc_health_v1.RegisterHealthServer(s.services, s.health)
+	grpc_health_v1.RegisterHealthServer(s.services, healthService{s.health})
 	for name := range s.methods {
 		if _, ok := s.services.methods[name]; !ok && s.services.err == nil && !isReflection(name) {
 			s.services.err = fmt.Errorf("api: %s is described but not served", name)
@@ -63,22 +67,25 @@ func (r *registry) RegisterService(desc *grpc.ServiceDesc, impl any) {
 }
 
 // wrap is the service with every handler in the chain, which begins before the
-// request is decoded.
+// request is received. A unary method is described to gRPC as one with a stream of
+// requests, which is the same on the wire: so it is ours to say what is wrong with
+// none or two of them.
 func (s *Server) wrap(desc *grpc.ServiceDesc, impl any) (*grpc.ServiceDesc, map[string]handler) {
 	wrapped := *desc
 	methods := map[string]handler{}
-	wrapped.Methods = make([]grpc.MethodDesc, len(desc.Methods))
-	for i, m := range desc.Methods {
+	wrapped.Methods, wrapped.Streams = nil, nil
+	for _, m := range desc.Methods {
 		name := "/" + desc.ServiceName + "/" + m.MethodName
-		m.Handler = s.wrapUnary(name, m.Handler)
-		wrapped.Methods[i] = m
-		methods[name] = handler{impl: impl, unary: m.Handler}
+		unary := s.wrapUnary(name, m.Handler)
+		methods[name] = handler{impl: impl, unary: unary}
+		wrapped.Streams = append(wrapped.Streams, grpc.StreamDesc{
+			StreamName: m.MethodName, ClientStreams: true, Handler: s.overStream(name, unary),
+		})
 	}
-	wrapped.Streams = make([]grpc.StreamDesc, len(desc.Streams))
-	for i, m := range desc.Streams {
+	for _, m := range desc.Streams {
 		name := "/" + desc.ServiceName + "/" + m.StreamName
 		m.Handler = s.wrapStream(name, m.Handler)
-		wrapped.Streams[i] = m
+		wrapped.Streams = append(wrapped.Streams, m)
 		methods[name] = handler{impl: impl, stream: m.Handler}
 	}
 	return &wrapped, methods
@@ -86,32 +93,65 @@ func (s *Server) wrap(desc *grpc.ServiceDesc, impl any) (*grpc.ServiceDesc, map[
 
 func (s *Server) wrapUnary(name string, inner grpc.MethodHandler) grpc.MethodHandler {
 	return func(impl any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		return s.chain(ctx, name, false, func(ctx context.Context) (any, error) {
-			return inner(impl, ctx, func(v any) error { return receive(decode, v) }, nil)
+		return s.chain(ctx, name, false, func(ctx context.Context, enter func() error) (any, error) {
+			return inner(impl, ctx, func(v any) error {
+				if err := receive(decode, v); err != nil {
+					return err
+				}
+				return enter()
+			}, nil)
 		})
+	}
+}
+
+// overStream is a unary method on a stream: one request, one answer.
+func (s *Server) overStream(name string, unary grpc.MethodHandler) grpc.StreamHandler {
+	limit := s.receiveLimit(name)
+	return func(impl any, stream grpc.ServerStream) error {
+		answer, err := unary(impl, stream.Context(), func(v any) error {
+			return within(limit, func() error { return receiveOnly(stream, v) })
+		}, nil)
+		if err != nil {
+			return err
+		}
+		return stream.SendMsg(answer)
 	}
 }
 
 func (s *Server) wrapStream(name string, inner grpc.StreamHandler) grpc.StreamHandler {
 	return func(impl any, stream grpc.ServerStream) error {
-		_, err := s.chain(stream.Context(), name, true, func(ctx context.Context) (any, error) {
-			return nil, inner(impl, &chainedStream{ServerStream: stream, ctx: ctx})
+		_, err := s.chain(stream.Context(), name, true, func(ctx context.Context, enter func() error) (any, error) {
+			return nil, inner(impl, &chainedStream{ServerStream: stream, ctx: ctx, enter: enter, limit: s.receiveLimit(name)})
 		})
 		return err
 	}
 }
 
-// chainedStream is a stream with the chain's context.
+// chainedStream is a stream with the chain's context. The call takes its place
+// when the first request is there.
 type chainedStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // what a grpc.ServerStream is
+	ctx   context.Context //nolint:containedctx // what a grpc.ServerStream is
+	enter func() error
+	limit time.Duration // for the first request; 0: it is there
 }
 
 // Context implements grpc.ServerStream.
 func (s *chainedStream) Context() context.Context { return s.ctx }
 
 // RecvMsg implements grpc.ServerStream.
-func (s *chainedStream) RecvMsg(m any) error { return receive(s.ServerStream.RecvMsg, m) }
+func (s *chainedStream) RecvMsg(m any) error {
+	first := s.limit
+	if first == 0 {
+		return receive(s.ServerStream.RecvMsg, m)
+	}
+	s.limit = 0
+	err := within(first, func() error { return receive(s.ServerStream.RecvMsg, m) })
+	if err != nil {
+		return err
+	}
+	return s.enter()
+}
 
 // inProcess is a connection to the wrapped handlers without sockets, framing or
 // encoding: grpc-gateway's. One message is merged into another, so that neither

@@ -48,8 +48,11 @@ type IssuerConfig struct {
 
 // Config of an Authority.
 type Config struct {
-	Store   Store
-	Policy  func() *policy.Engine // the policy in force; Policies.Engine
+	Store  Store
+	Policy func() *policy.Engine // the policy in force; Policies.Engine
+	// InForce is the precondition under which the policy with this hash is in
+	// force, checked in the unit of the reservation; Policies.InForce. nil: none.
+	InForce func(policy [32]byte) (storage.Command, error)
 	Issuers []IssuerConfig
 	// HTTPBase is the http URL under which certificates name OCSP, CRLs and
 	// the issuer's certificate, without a trailing slash.
@@ -83,6 +86,7 @@ type Config struct {
 type Authority struct {
 	store       Store
 	policy      func() *policy.Engine
+	inForce     func([32]byte) (storage.Command, error)
 	issuers     []*issuer
 	byName      map[string]*issuer
 	byKey       map[identity.KeyID]*issuer
@@ -120,7 +124,7 @@ func New(cfg Config) (*Authority, error) {
 		return nil, fmt.Errorf("ca: %w", err)
 	}
 	a := &Authority{
-		store: inOrder(cfg.Store), policy: cfg.Policy, base: strings.TrimSuffix(cfg.HTTPBase, "/"), shards: 16,
+		store: inOrder(cfg.Store), policy: cfg.Policy, inForce: cfg.InForce, base: strings.TrimSuffix(cfg.HTTPBase, "/"), shards: 16,
 		deadline: 30 * time.Second, refusals: cfg.Refusals, now: cfg.Now, logger: cfg.Logger, abandoned: cfg.Abandoned, fault: cfg.Fault, hold: cfg.Hold, revoked: cfg.Revoked,
 		byName: map[string]*issuer{}, byKey: map[identity.KeyID]*issuer{}, linter: linter,
 	}
@@ -226,21 +230,31 @@ func (a *Authority) Incarnation() storage.Incarnation { return a.incarnation }
 // key, for every door.
 func ParseCSR(pemOrDER []byte) (x509cert.CSR, error) { return x509cert.ParseCSR(pemOrDER) }
 
-// Preview decides a request and makes and checks its draft as Issue would (steps
-// 2 to 4), and leaves no trace: nothing is reserved, nothing is signed, nothing
-// is kept of a refusal. The error is Issue's.
-func (a *Authority) Preview(ctx context.Context, req identity.Request) (policy.Decision, error) {
-	now := a.now()
-	decision, is, err := a.decide(ctx, req, now)
+// Preview is what Issue would answer.
+type Preview struct {
+	// Again is the certificate that the same request has got before, if
+	// Again.Repeated is set; nothing is decided then.
+	Again    Issued
+	Decision policy.Decision
+}
+
+// Preview takes a request through Issue's own steps 1 to 4, and leaves no trace:
+// nothing is reserved, nothing is signed, nothing is kept of a refusal. The error is
+// Issue's.
+func (a *Authority) Preview(ctx context.Context, req identity.Request) (Preview, error) {
+	b, err := a.begin(ctx, req)
 	if err != nil {
-		return policy.Decision{}, asProblem(err)
+		return Preview{}, asProblem(err)
 	}
-	d, err := a.draft(req, decision, is, now)
+	if b.again.Repeated {
+		return Preview{Again: b.again}, nil
+	}
+	d, err := a.draft(req, b.decision, b.is, b.now)
 	if err != nil {
-		return policy.Decision{}, asProblem(err)
+		return Preview{}, asProblem(err)
 	}
 	if _, err := a.check(d); err != nil {
-		return policy.Decision{}, asProblem(err)
+		return Preview{}, asProblem(err)
 	}
-	return decision, nil
+	return Preview{Decision: b.decision}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -45,28 +46,32 @@ const (
 // TOKEN_SPENT, Overloaded or Unavailable if a repetition may succeed. ctx ends
 // what has left no trace; from step 5 on the issuance is brought to its end
 // whatever becomes of the caller, within Config.Deadline.
-func (a *Authority) Issue(ctx context.Context, req identity.Request, attach Attach) (_ Issued, err error) {
-	defer func() { err = a.refused(req, err) }()
-
-	// 1. Already issued for this (principal, request ID)? Same digest: return
-	// it. Another digest: conflict.
-	if again, found, err := a.repeated(ctx, req); err != nil || found {
-		return again, err
+//
+// A policy that is activated between the decision and the reservation has the
+// last word: the request is decided again under it, once.
+func (a *Authority) Issue(ctx context.Context, req identity.Request, attach Attach) (Issued, error) {
+	issued, err := a.issue(ctx, req, attach)
+	if errors.Is(err, errPolicyChanged) {
+		issued, err = a.issue(ctx, req, attach)
 	}
+	return issued, a.refused(req, err)
+}
 
-	// 2. Decide: profile and bounds, or every broken rule; nothing while signing is
-	// held.
-	if err := a.hold(); err != nil {
-		return Issued{}, err
-	}
-	now := a.now()
-	decision, is, err := a.decide(ctx, req, now)
+// issue is Issue under one policy.
+func (a *Authority) issue(ctx context.Context, req identity.Request, attach Attach) (Issued, error) {
+	// 1, 2. Already issued? Else decide.
+	b, err := a.begin(ctx, req)
 	if err != nil {
 		return Issued{}, err
 	}
+	if b.again.Repeated {
+		a.counters.repeated.Add(1)
+		return b.again, nil
+	}
+	is := b.is
 
 	// 3. Draft the TBSCertificate, with its serial and its CRL shard.
-	d, err := a.draft(req, decision, is, now)
+	d, err := a.draft(req, b.decision, is, b.now)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -117,6 +122,33 @@ func (a *Authority) Issue(ctx context.Context, req identity.Request, attach Atta
 	in.row.Incarnation, in.row.Deadline = storage.Incarnation{}, time.Time{}
 	a.counters.issued.Add(1)
 	return Issued{Certificate: in.row, Chain: is.chain, Issuer: is.Name}, nil
+}
+
+// begun is a request after steps 1 and 2: issued before, or decided.
+type begun struct {
+	again    Issued // Repeated, or nothing
+	decision policy.Decision
+	is       *issuer
+	now      time.Time
+}
+
+// begin is steps 1 and 2, for Issue and for Preview.
+func (a *Authority) begin(ctx context.Context, req identity.Request) (begun, error) {
+	// 1. Already issued for this (principal, request ID)? Same digest: return
+	// it. Another digest: conflict.
+	if again, found, err := a.repeated(ctx, req); err != nil || found {
+		return begun{again: again}, err
+	}
+
+	// 2. Decide: profile and bounds, or every broken rule; nothing while signing is
+	// held.
+	if err := a.hold(); err != nil {
+		return begun{}, err
+	}
+	b := begun{now: a.now()}
+	var err error
+	b.decision, b.is, err = a.decide(ctx, req, b.now)
+	return b, err
 }
 
 // reach is a fault point.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -100,7 +101,7 @@ func TestIdempotent(t *testing.T) {
 	}
 	other := request(t, "same")
 	_, err = w.Issue(t.Context(), other, Attach{})
-	p := wantProblem(t, err, problem.Conflict, "REQUEST_ID_REUSED")
+	p := problemOf(t, err, problem.Conflict, "REQUEST_ID_REUSED")
 	if len(p.Violations) != 0 || p.Value != "" {
 		t.Errorf("the conflict shows something: %+v", p)
 	}
@@ -172,7 +173,7 @@ func TestDeniedWithAll(t *testing.T) {
 	req.Identifiers = []identity.Identifier{{Type: identity.DNS, Value: "evil.example.com"}, {Type: identity.IP, Value: "192.0.2.1"}}
 	req.Validity = 1000 * time.Hour
 	_, err := w.Issue(t.Context(), req, Attach{})
-	p := wantProblem(t, err, problem.Denied, "")
+	p := problemOf(t, err, problem.Denied, "")
 	if len(p.Violations) < 3 {
 		t.Errorf("%v", p.Violations)
 	}
@@ -388,5 +389,44 @@ func TestHeld(t *testing.T) {
 	wantProblem(t, err, problem.FailedPrecondition, "SIGNING_HELD")
 	if again, err := w.Issue(t.Context(), req, Attach{}); err != nil || !again.Repeated {
 		t.Errorf("a repetition: %v", err)
+	}
+}
+
+// TestPolicyChangesMeanwhile: a policy that is activated after the decision and
+// before the reservation has the last word.
+func TestPolicyChangesMeanwhile(t *testing.T) {
+	for name, tc := range map[string]struct{ names, reason string }{
+		"it forbids the name": {`".other"`, "NAME_NOT_ALLOWED"},
+		"it allows it too":    {`".internal", ".other"`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w *world
+			applied := false
+			w = newWorld(t, func(c *Config) {
+				c.Fault = func(p Point) error {
+					if p != PointChecked || applied {
+						return nil
+					}
+					applied = true
+					next := strings.Replace(testPolicy, `".internal"`, tc.names, 1)
+					_, err := w.policies.Apply(context.Background(), []byte(next), "local_socket:admin")
+					return err
+				}
+			})
+			issued, err := w.Issue(t.Context(), request(t, "r"), Attach{})
+			if tc.reason == "" {
+				if err != nil || issued.Certificate.Intent.Policy != w.policies.Engine().Hash() {
+					t.Errorf("issued under policy %x, in force is %x: %v", issued.Certificate.Intent.Policy, w.policies.Engine().Hash(), err)
+				}
+				return
+			}
+			var p *problem.Problem
+			if !errors.As(err, &p) || len(p.Violations) == 0 || p.Violations[0].Reason != tc.reason {
+				t.Errorf("got %v, want %s", err, tc.reason)
+			}
+			if n := w.size(t); n != 2 { // the two policies
+				t.Errorf("%d entries, want none for the request", n)
+			}
+		})
 	}
 }

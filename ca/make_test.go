@@ -112,10 +112,7 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 // open starts the server on its files: a new incarnation.
 func (w *world) open(t testing.TB, change func(*Config)) {
 	t.Helper()
-	var err error
-	if w.store, err = bolt.Open(context.WithoutCancel(t.Context()), bolt.Config{Path: w.path}); err != nil {
-		t.Fatal(err)
-	}
+	w.openStore(t)
 	keyID, err := identity.KeyIDOf(w.signer.Public())
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +125,7 @@ func (w *world) open(t testing.TB, change func(*Config)) {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Store: w.store, Policy: w.policies.Engine, HTTPBase: "http://ca.test:8080/", Server: w.server,
+		Store: w.store, Policy: w.policies.Engine, InForce: w.policies.InForce, HTTPBase: "http://ca.test:8080/", Server: w.server,
 		Issuers: []IssuerConfig{{Name: "issuing", Certificate: w.cert, Signer: w.signer}},
 		Logger:  slog.New(slog.DiscardHandler),
 	}
@@ -136,6 +133,14 @@ func (w *world) open(t testing.TB, change func(*Config)) {
 		change(&cfg)
 	}
 	if w.Authority, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) openStore(t testing.TB) {
+	t.Helper()
+	var err error
+	if w.store, err = bolt.Open(context.WithoutCancel(t.Context()), bolt.Config{Path: w.path}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -177,7 +182,13 @@ func (w *world) unresolved(t testing.TB) []storage.Certificate {
 	return page.Certificates
 }
 
-func wantProblem(t testing.TB, err error, kind problem.Kind, reason string) *problem.Problem {
+func wantProblem(t testing.TB, err error, kind problem.Kind, reason string) {
+	t.Helper()
+	_ = problemOf(t, err, kind, reason)
+}
+
+// problemOf is the error, which must be a problem of this kind and reason.
+func problemOf(t testing.TB, err error, kind problem.Kind, reason string) *problem.Problem {
 	t.Helper()
 	var p *problem.Problem
 	if !errors.As(err, &p) || p.Kind != kind || reason != "" && p.Reason != reason {

@@ -27,10 +27,14 @@ const (
 type PoliciesConfig struct {
 	Store interface {
 		storage.Committer
+		storage.LedgerReader
 		storage.RecordReader
 	}
 	Issuers []policy.Issuer
-	System  policy.System
+	// Openable says whether a server could start with the issuers that a document
+	// names: the store's policy is the truth at the next start. nil: not asked.
+	Openable func(*policy.Document) error
+	System   policy.System
 	// First is activated if the store has no policy yet; File is its name in
 	// messages.
 	First []byte
@@ -60,6 +64,7 @@ type Version struct {
 	Hash     [32]byte
 	Time     time.Time // of its activation
 	Actor    string    // who activated it
+	Entry    uint64    // ledger index of its activation
 	Document []byte    // nil in lists
 	Active   bool      // in force
 }
@@ -115,8 +120,27 @@ func (p *Policies) load(ctx context.Context) error {
 	if hex.EncodeToString(v.Hash[:]) != active.Hash || engine.Hash() != v.Hash {
 		return fmt.Errorf("active policy: version %d is not the document that was activated", active.Number)
 	}
+	if err := activated(ctx, p.cfg.Store, v); err != nil {
+		return err
+	}
 	p.current.Store(&inForce{activeRecord: active, engine: engine, stored: rec.Version})
 	return nil
+}
+
+// judge compiles a document that is to come into force.
+func (p *Policies) judge(data []byte) (*policy.Engine, error) {
+	engine, err := p.compile(data)
+	if err != nil || p.cfg.Openable == nil {
+		return engine, err
+	}
+	if err := p.cfg.Openable(engine.Document()); err != nil {
+		return nil, &problem.Problem{
+			Kind: problem.Malformed, Reason: "ISSUER_NOT_OPEN", Rule: "issuers",
+			Detail: "the server could not start with this policy: " + err.Error(),
+			Help:   "put the key and the certificate in place first",
+		}
+	}
+	return engine, nil
 }
 
 func (p *Policies) compile(data []byte) (*policy.Engine, error) {
@@ -126,19 +150,29 @@ func (p *Policies) compile(data []byte) (*policy.Engine, error) {
 // Check is Apply's judgement of a document, and activates nothing. The error is
 // Malformed with every fault.
 func (p *Policies) Check(data []byte) error {
-	_, err := p.compile(data)
+	_, err := p.judge(data)
 	return err
 }
 
 // Engine is the policy in force.
 func (p *Policies) Engine() *policy.Engine { return p.current.Load().engine }
 
+// InForce is the precondition that the policy with this hash is in force, for
+// the unit of a reservation. The error is errPolicyChanged if it is not any more.
+func (p *Policies) InForce(hash [32]byte) (storage.Command, error) {
+	current := p.current.Load()
+	if current.Hash != hex.EncodeToString(hash[:]) {
+		return nil, errPolicyChanged
+	}
+	return storage.RequireRecord{Collection: activeCollection, ID: activeID, Version: current.stored}, nil
+}
+
 // Apply activates a document: checked, then recorded in the ledger, then in
 // force. The document that is in force already is not activated again: its
 // version is returned. Errors: Malformed with every fault; Conflict if another
 // server has activated one meanwhile.
 func (p *Policies) Apply(ctx context.Context, data []byte, actor string) (Version, error) {
-	engine, err := p.compile(data)
+	engine, err := p.judge(data)
 	if err != nil {
 		return Version{}, err
 	}
@@ -159,7 +193,7 @@ func (p *Policies) Apply(ctx context.Context, data []byte, actor string) (Versio
 	if err != nil {
 		return Version{}, err
 	}
-	_, err = p.cfg.Store.Commit(ctx, append(records, storage.AppendEntry{Entry: draft}))
+	receipt, err := p.cfg.Store.Commit(ctx, append(storage.Unit{storage.AppendEntry{Entry: draft}}, records...))
 	if errors.Is(err, storage.ErrConflict) {
 		return Version{}, &problem.Problem{
 			Kind: problem.Conflict, Reason: "POLICY_CHANGED", Detail: "another policy was activated meanwhile", Err: err,
@@ -170,10 +204,10 @@ func (p *Policies) Apply(ctx context.Context, data []byte, actor string) (Versio
 		return Version{}, storeProblem(err)
 	}
 	p.current.Store(&inForce{activeRecord: next, engine: engine, stored: was.stored + 1})
-	return p.version(v)
+	return p.version(v, receipt.Indexes[0])
 }
 
-// activation writes the two records: the version, and that it is active if the
+// activation writes, after its entry, the two records: the version, and that it is active if the
 // active record still stands at version stored.
 func activation(next activeRecord, v versionRecord, stored uint64) (storage.Unit, error) {
 	active, err := json.Marshal(next)
@@ -188,7 +222,7 @@ func activation(next activeRecord, v versionRecord, stored uint64) (storage.Unit
 		storage.PutRecord{Collection: activeCollection, ID: activeID, IfVersion: stored, Body: active},
 		storage.PutRecord{
 			Collection: versionCollection, ID: versionID(v.Number), Body: version,
-			Indexes: []storage.RecordIndex{{Name: versionByHash, Value: v.Hash}},
+			Indexes: []storage.RecordIndex{{Name: versionByHash, Value: v.Hash}}, WithEntry: true,
 		},
 	}, nil
 }
@@ -209,17 +243,17 @@ func (p *Policies) decode(rec storage.Record) (Version, error) {
 	if err := json.Unmarshal(rec.Body, &v); err != nil {
 		return Version{}, fmt.Errorf("policy version %s: %w", rec.ID, err)
 	}
-	return p.version(v)
+	return p.version(v, rec.Entry)
 }
 
-func (p *Policies) version(v versionRecord) (Version, error) {
+func (p *Policies) version(v versionRecord, index uint64) (Version, error) {
 	hash, err := hex.DecodeString(v.Hash)
 	if err != nil || len(hash) != 32 {
 		return Version{}, fmt.Errorf("policy version %d: hash is not well-formed", v.Number)
 	}
 	return Version{
 		Number: v.Number, Hash: [32]byte(hash), Time: v.Time, Actor: v.Actor, Document: v.Document,
-		Active: v.Number == p.current.Load().Number,
+		Entry: index, Active: v.Number == p.current.Load().Number,
 	}, nil
 }
 

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/certwright/certwright/ca/quota"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
@@ -32,7 +34,11 @@ type Refusal struct {
 	Reason     string              `json:"reason"`
 	Detail     string              `json:"detail"`
 	Violations []problem.Violation `json:"violations,omitempty"`
-	RequestID  string              `json:"request_id,omitempty"`
+	Owner      string              `json:"owner,omitempty"`      // asked for, or the only one that the credential has
+	RequestID  string              `json:"request_id,omitempty"` // that the caller was told: Request.Call
+	// Omitted is how many refusals of the same requester came just before, too many
+	// to be kept.
+	Omitted uint64 `json:"omitted,omitempty"`
 }
 
 // NewRefusal is the refusal of req by err, at time now.
@@ -40,7 +46,10 @@ func NewRefusal(req identity.Request, err error, now time.Time) Refusal {
 	p := asProblem(err)
 	r := Refusal{
 		Time: now.UTC(), Requester: req.Principal.String(), Profile: req.Profile, Kind: p.Kind, Reason: p.Code(),
-		Detail: p.Detail, Violations: p.Violations, RequestID: req.ID,
+		Detail: p.Detail, Violations: p.Violations, Owner: req.Owner, RequestID: cmp.Or(req.Call, req.ID),
+	}
+	if req.Owner == "" && req.Principal.Bound != nil {
+		r.Owner = req.Principal.Bound.Owner
 	}
 	for _, id := range req.Identifiers {
 		r.Names = append(r.Names, id.String())
@@ -55,11 +64,15 @@ type RefusalsConfig struct {
 		storage.RecordReader
 	}
 	Logger *slog.Logger // nil: slog.Default
+	// PerMinute is how many refusals of one requester are written in a minute; what
+	// comes beyond is counted in the next that is. 0: 60.
+	PerMinute int
 }
 
-// Refusals keeps the last 1000 refusals in the store, in a ring of record slots.
-// Issuing never waits for it: what comes faster than it can be written is
-// counted and dropped.
+// Refusals keeps up to 1000 refusals in the store, in as many record slots. A full
+// store gives up the oldest refusal of the requester that has most: nobody can push
+// out what others need to see. Issuing never waits for it: what comes faster than
+// it can be written is counted and dropped.
 type Refusals struct {
 	store interface {
 		storage.Committer
@@ -67,18 +80,23 @@ type Refusals struct {
 	}
 	logger *slog.Logger
 	wake   chan struct{}
+	quotas *quota.Quotas
 
 	mu      sync.Mutex
 	waiting []Refusal
 	dropped uint64
+	omitted map[string]uint64 // by requester, at most refusalsKept
 
-	writing sync.Mutex // held while slots are written; guards next
-	next    int        // the slot to write; -1: not known yet
+	writing sync.Mutex // held while slots are written; guards slots
+	slots   *slots     // nil: not read yet
 }
 
 // NewRefusals makes a Refusals; Run writes.
 func NewRefusals(cfg RefusalsConfig) *Refusals {
-	r := &Refusals{store: cfg.Store, logger: cfg.Logger, wake: make(chan struct{}, 1), next: -1}
+	r := &Refusals{
+		store: cfg.Store, logger: cfg.Logger, wake: make(chan struct{}, 1), omitted: map[string]uint64{},
+		quotas: quota.New(quota.Config{PerMinute: cfg.PerMinute}),
+	}
 	if r.logger == nil {
 		r.logger = slog.Default()
 	}
@@ -87,11 +105,17 @@ func NewRefusals(cfg RefusalsConfig) *Refusals {
 
 // Note keeps a refusal. It never blocks.
 func (r *Refusals) Note(f Refusal) {
+	within := r.quotas.Take(f.Requester, f.Time)
 	r.mu.Lock()
-	if len(r.waiting) < refusalsWaiting {
+	if within && len(r.waiting) < refusalsWaiting {
+		f.Omitted = r.omitted[f.Requester]
+		delete(r.omitted, f.Requester)
 		r.waiting = append(r.waiting, f)
 	} else {
 		r.dropped++
+		if _, known := r.omitted[f.Requester]; known || len(r.omitted) < refusalsKept {
+			r.omitted[f.Requester]++
+		}
 	}
 	r.mu.Unlock()
 	select {
@@ -128,7 +152,10 @@ func (r *Refusals) List(ctx context.Context, skip, limit int) ([]Refusal, error)
 		r.logger.LogAttrs(ctx, slog.LevelWarn, "refusals were not written", slog.Any("error", err))
 	}
 	var all []Refusal
-	err := r.each(ctx, func(_ string, f Refusal) { all = append(all, f) })
+	err := r.each(ctx, func(_ string, f Refusal) error {
+		all = append(all, f)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +164,7 @@ func (r *Refusals) List(ctx context.Context, skip, limit int) ([]Refusal, error)
 	return all[skip:min(skip+max(limit, 0), len(all))], nil
 }
 
-func (r *Refusals) each(ctx context.Context, do func(id string, f Refusal)) error {
+func (r *Refusals) each(ctx context.Context, do func(id string, f Refusal) error) error {
 	var after []byte
 	for {
 		page, err := r.store.Records(ctx, refusalCollection, "", "", after, 500)
@@ -149,7 +176,9 @@ func (r *Refusals) each(ctx context.Context, do func(id string, f Refusal)) erro
 			if err := json.Unmarshal(rec.Body, &f); err != nil {
 				return fmt.Errorf("refusal %s: %w", rec.ID, err)
 			}
-			do(rec.ID, f)
+			if err := do(rec.ID, f); err != nil {
+				return err
+			}
 		}
 		if after = page.Next; after == nil {
 			return nil
@@ -178,53 +207,32 @@ func (r *Refusals) flush(ctx context.Context) error {
 }
 
 func (r *Refusals) write(ctx context.Context, batch []Refusal) error {
-	if r.next < 0 {
-		if err := r.findNext(ctx); err != nil {
+	if r.slots == nil {
+		found := &slots{}
+		if err := r.each(ctx, found.read); err != nil {
 			return err
 		}
+		r.slots = found
 	}
-	unit := make(storage.Unit, 0, len(batch))
-	for i, f := range batch {
+	written := r.slots.clone()
+	bodies := map[int][]byte{} // by slot: a batch may come back to one
+	for _, f := range batch {
 		body, err := f.encode()
 		if err != nil {
 			return err
 		}
+		bodies[written.put(f.Requester, f.Time)] = body
+	}
+	unit := make(storage.Unit, 0, len(bodies))
+	for _, n := range slices.Sorted(maps.Keys(bodies)) {
 		unit = append(unit, storage.PutRecord{
-			Collection: refusalCollection, ID: slot((r.next + i) % refusalsKept), IfVersion: storage.AnyVersion, Body: body,
+			Collection: refusalCollection, ID: slotID(n), IfVersion: storage.AnyVersion, Body: bodies[n],
 		})
 	}
 	if _, err := r.store.Commit(ctx, unit); err != nil {
 		return fmt.Errorf("refusals: %w", err)
 	}
-	r.next = (r.next + len(batch)) % refusalsKept
-	return nil
-}
-
-func slot(n int) string { return fmt.Sprintf("%04d", n) }
-
-// findNext finds the slot after the newest refusal.
-func (r *Refusals) findNext(ctx context.Context) error {
-	type seen struct {
-		id string
-		at time.Time
-	}
-	var newest seen
-	err := r.each(ctx, func(id string, f Refusal) {
-		if newest.id == "" || cmp.Or(f.Time.Compare(newest.at), cmp.Compare(id, newest.id)) > 0 {
-			newest = seen{id, f.Time}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	r.next = 0
-	if newest.id != "" {
-		last := 0
-		if _, err := fmt.Sscanf(newest.id, "%d", &last); err != nil {
-			return fmt.Errorf("refusal slot %.16q: %w", newest.id, err)
-		}
-		r.next = (last + 1) % refusalsKept
-	}
+	r.slots = written
 	return nil
 }
 

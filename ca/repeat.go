@@ -38,7 +38,6 @@ func (a *Authority) repeated(ctx context.Context, req identity.Request) (Issued,
 		case errors.Is(err, storage.ErrNotFound): // never, or abandoned: the ID is free
 			return Issued{}, false, nil
 		case err == nil:
-			a.counters.repeated.Add(1)
 			return again, true, nil
 		case !errors.Is(err, errUnderWay):
 			return Issued{}, false, storeProblem(err)
@@ -56,6 +55,9 @@ func (a *Authority) repeated(ctx context.Context, req identity.Request) (Issued,
 // raced answers a request whose twin was reserved between steps 1 and 5.
 func (a *Authority) raced(ctx context.Context, req identity.Request) (Issued, error) {
 	again, found, err := a.repeated(ctx, req)
+	if found {
+		a.counters.repeated.Add(1)
+	}
 	if err == nil && !found {
 		err = &problem.Problem{
 			Kind: problem.Unavailable, Reason: "REQUEST_ABANDONED", Detail: "the same request was given up meanwhile", Help: "try again",

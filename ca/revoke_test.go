@@ -98,7 +98,7 @@ func TestKeyCompromise(t *testing.T) {
 		denied := req
 		denied.Identifiers = []identity.Identifier{{Type: identity.DNS, Value: "evil.example.com"}}
 		_, err = w.Issue(t.Context(), denied, Attach{})
-		p := wantProblem(t, err, problem.Denied, "")
+		p := problemOf(t, err, problem.Denied, "")
 		if !slices.ContainsFunc(p.Violations, func(v problem.Violation) bool { return v.Reason == "BLOCKED_KEY" }) || len(p.Violations) < 2 {
 			t.Errorf("violations %v", p.Violations)
 		}

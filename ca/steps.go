@@ -28,6 +28,11 @@ const (
 	retryWait    = 5 * time.Millisecond
 )
 
+// errPolicyChanged: another policy is in force than the one that decided.
+var errPolicyChanged = &problem.Problem{
+	Kind: problem.Unavailable, Reason: "POLICY_CHANGED", Detail: "the policy changed while the request was under way", Help: "try again",
+}
+
 // drafted is a draft with what it was made from.
 type drafted struct {
 	want  x509cert.Want
@@ -173,22 +178,38 @@ func (a *Authority) reserve(ctx context.Context, d drafted, tbs []byte, attach A
 		NotBefore: decision.NotBefore, NotAfter: decision.NotAfter, CRLShard: d.shard,
 		Incarnation: a.incarnation, Deadline: d.now.Add(a.deadline).UTC().Truncate(time.Millisecond),
 	}
-	unit := slices.Concat(storage.Unit{reserve, notBlocked(spki)}, labels, attach.Reserve)
-	receipt, err := a.store.Commit(ctx, unit)
+	receipt, err := a.commitUnder(ctx, decision.Policy, slices.Concat(storage.Unit{reserve, notBlocked(spki)}, labels, attach.Reserve))
+	if errors.Is(err, storage.ErrConflict) { // perhaps the key was blocked meanwhile
+		err = a.blockedToo(ctx, req.PublicKey, err)
+	}
 	if err != nil {
-		if errors.Is(err, storage.ErrDuplicateRequest) {
-			return intent{}, err
-		}
-		if errors.Is(err, storage.ErrConflict) { // perhaps the key was blocked meanwhile
-			err = a.blockedToo(ctx, req.PublicKey, err)
-		}
-		return intent{}, storeProblem(err)
+		return intent{}, err
 	}
 	return intent{is: d.is, row: storage.Certificate{
 		Issuer: reserve.Issuer, Serial: reserve.Serial, Index: receipt.Indexes[0], Time: receipt.Time, Requester: requester,
 		Intent: body, State: storage.Reserved, Names: reserve.Names, SPKI: spki, NotBefore: reserve.NotBefore,
 		NotAfter: reserve.NotAfter, CRLShard: d.shard, Incarnation: a.incarnation, Deadline: reserve.Deadline,
 	}}, nil
+}
+
+// commitUnder commits a reservation that the policy with this hash allows, if it
+// is in force at that moment; else errPolicyChanged.
+func (a *Authority) commitUnder(ctx context.Context, policy [32]byte, unit storage.Unit) (storage.Receipt, error) {
+	if a.inForce != nil {
+		precondition, err := a.inForce(policy)
+		if err != nil {
+			return storage.Receipt{}, err
+		}
+		unit = append(storage.Unit{precondition}, unit...)
+	}
+	receipt, err := a.store.Commit(ctx, unit)
+	switch {
+	case err == nil || errors.Is(err, storage.ErrDuplicateRequest):
+		return receipt, err
+	case errors.Is(err, storage.ErrConflict) && a.policy().Hash() != policy:
+		return receipt, errPolicyChanged
+	}
+	return receipt, storeProblem(err)
 }
 
 // commitLabels makes of each label "key=value" a commitment for the ledger and

@@ -34,17 +34,13 @@ var binary string
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "certwright-e2e-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
-	binary, err = build(dir, "certwright")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	defer func() { _ = os.RemoveAll(dir) }()
+	if binary, err = build(dir, "certwright"); err != nil {
+		panic(err)
 	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	m.Run()
 }
 
 // build makes the binary with build tags.
@@ -92,7 +88,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	dir := t.TempDir()
 	if len(dir) > 80 { // the admin socket's path must stay under 107 octets
-		short, err := os.MkdirTemp("", "cw")
+		short, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of the test's own folder is too long
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,36 +96,49 @@ func newServer(t *testing.T) *server {
 		dir = short
 	}
 	s := &server{t: t, bin: binary, data: filepath.Join(dir, "data")}
-	s.https, s.grpc, s.http, s.metrics = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	s.freeAddrs()
 	t.Cleanup(s.stop)
 	return s
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// freeAddrs gives the server four addresses of which no two are the same.
+func (s *server) freeAddrs() {
+	s.t.Helper()
+	for _, to := range []*string{&s.https, &s.grpc, &s.http, &s.metrics} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer l.Close() // only when all four are known
+		*to = l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // start runs the server and waits until it is ready.
 func (s *server) start(args ...string) {
 	s.t.Helper()
-	s.launch(args...)
+	s.startAs(exec.Command(s.bin, s.serveArgs(args...)...))
+}
+
+// startAs runs the server by another command, and waits until it is ready.
+func (s *server) startAs(cmd *exec.Cmd) {
+	s.t.Helper()
+	s.launch(cmd)
 	if err := s.ready(60 * time.Second); err != nil {
 		s.t.Fatalf("server: %v\n%s", err, s.log)
 	}
 }
 
-func (s *server) launch(args ...string) {
-	s.t.Helper()
-	s.log = &syncBuffer{}
-	s.cmd = exec.Command(s.bin, append([]string{
+// serveArgs are the command line of serve.
+func (s *server) serveArgs(args ...string) []string {
+	return append([]string{
 		"serve", "--dev", "--data", s.data, "--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics,
-	}, args...)...)
+	}, args...)
+}
+
+func (s *server) launch(cmd *exec.Cmd) {
+	s.t.Helper()
+	s.log, s.cmd = &syncBuffer{}, cmd
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)

@@ -22,7 +22,10 @@ const X509 Kind = "x509"
 type Request struct {
 	// ID makes the request idempotent within its principal; empty: each call
 	// is a request of its own.
-	ID          string
+	ID string
+	// Call is the door's name of this one call, as the caller was told it; it is in
+	// no digest and no key. Empty: it has none.
+	Call        string
 	Kind        Kind
 	Profile     string
 	Principal   Principal

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -9,6 +10,8 @@ import (
 	"fmt"
 	"math/big"
 	"sync"
+
+	"filippo.io/edwards25519"
 
 	"github.com/certwright/certwright/problem"
 )
@@ -25,7 +28,7 @@ const (
 // of close primes (110 rounds of Fermat's method), without a factor up to 751;
 // ECDSA on P-256 or P-384; Ed25519. The error is a *problem.Problem of kind
 // BadCSR with a reason code: KEY_TYPE, KEY_CURVE, KEY_SIZE, KEY_EXPONENT,
-// KEY_ROCA, KEY_CLOSE_PRIMES, KEY_SMALL_FACTOR.
+// KEY_ROCA, KEY_CLOSE_PRIMES, KEY_SMALL_FACTOR, KEY_POINT.
 func CheckPublic(pub crypto.PublicKey) error {
 	switch k := pub.(type) {
 	case *rsa.PublicKey:
@@ -39,13 +42,26 @@ func CheckPublic(pub crypto.PublicKey) error {
 		}
 		return nil
 	case ed25519.PublicKey:
-		if len(k) != ed25519.PublicKeySize {
-			return bad("KEY_SIZE", fmt.Sprint(len(k)), fmt.Sprint(ed25519.PublicKeySize), "the key's length is wrong")
-		}
-		return nil
+		return checkEd25519(k)
 	default:
 		return bad("KEY_TYPE", fmt.Sprintf("%T", pub), "ECDSA P-256 or P-384, Ed25519, RSA", "this kind of key is not issued for")
 	}
+}
+
+// checkEd25519 refuses what a signature proves nothing about: with a point of
+// small order one signature verifies for every message.
+func checkEd25519(k ed25519.PublicKey) error {
+	if len(k) != ed25519.PublicKeySize {
+		return bad("KEY_SIZE", fmt.Sprint(len(k)), fmt.Sprint(ed25519.PublicKeySize), "the key's length is wrong")
+	}
+	point, err := new(edwards25519.Point).SetBytes(k)
+	if err != nil || !bytes.Equal(point.Bytes(), k) {
+		return bad("KEY_POINT", "", "", "the key is not the one encoding of a point of edwards25519")
+	}
+	if new(edwards25519.Point).MultByCofactor(point).Equal(edwards25519.NewIdentityPoint()) == 1 {
+		return bad("KEY_POINT", "", "", "the key is a point of small order")
+	}
+	return nil
 }
 
 func bad(reason, value, allowed, detail string) error {
@@ -74,11 +90,11 @@ func checkRSA(k *rsa.PublicKey) error {
 	if k.E != 65537 {
 		return bad("KEY_EXPONENT", fmt.Sprint(k.E), "65537", "the RSA key's exponent is not issued for")
 	}
-	if hasSmallFactor(k.N) {
-		return bad("KEY_SMALL_FACTOR", "", "", fmt.Sprintf("the RSA modulus has a factor of at most %d", maxSmallFactor))
-	}
 	if isROCA(k.N) {
 		return bad("KEY_ROCA", "", "", "the RSA key was made by a broken generator (CVE-2017-15361)")
+	}
+	if hasSmallFactor(k.N) {
+		return bad("KEY_SMALL_FACTOR", "", "", fmt.Sprintf("the RSA modulus has a factor of at most %d", maxSmallFactor))
 	}
 	if hasClosePrimes(k.N) {
 		return bad("KEY_CLOSE_PRIMES", "", "", "the RSA key's two primes are too close to each other")

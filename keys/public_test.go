@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -24,10 +25,10 @@ func mustRSA(t testing.TB, bits int) *rsa.PublicKey {
 }
 
 // modulus multiplies p and q until the product has the size.
-func modulus(t testing.TB, bits int, make func() (p, q *big.Int)) *rsa.PublicKey {
+func modulus(t testing.TB, bits int, primes func() (p, q *big.Int)) *rsa.PublicKey {
 	t.Helper()
 	for {
-		p, q := make()
+		p, q := primes()
 		if n := new(big.Int).Mul(p, q); n.BitLen() == bits && p.Cmp(q) != 0 {
 			return &rsa.PublicKey{N: n, E: 65537}
 		}
@@ -96,8 +97,11 @@ func TestCheckPublic(t *testing.T) {
 		{"P-224", p224.Public(), "KEY_CURVE"},
 		{"P-521", p521.Public(), "KEY_CURVE"},
 		{"no curve", &ecdsa.PublicKey{}, "KEY_CURVE"},
-		{"not on the curve", &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, "KEY_CURVE"},
+		{"not on the curve", &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, "KEY_CURVE"}, //nolint:staticcheck // a key as no constructor makes it
 		{"short Ed25519", ed[:31], "KEY_SIZE"},
+		{"Ed25519 identity", smallOrder(1), "KEY_POINT"},
+		{"Ed25519 of order 4", smallOrder(0), "KEY_POINT"},
+		{"Ed25519 not canonical", ed25519.PublicKey(append(bytes.Repeat([]byte{0xff}, 31), 0x7f)), "KEY_POINT"},
 		{"RSA 1024", mustRSA(t, 1024), "KEY_SIZE"},
 		{"RSA 2056", modulus(t, 2056, func() (p, q *big.Int) { return prime(t, 1028), prime(t, 1028) }), "KEY_SIZE"},
 		{"no modulus", &rsa.PublicKey{E: 65537}, "KEY_SIZE"},
@@ -137,16 +141,23 @@ func TestCheckPublic(t *testing.T) {
 	}
 }
 
+// smallOrder encodes the point with y = first: 1 is the identity, 0 has order 4.
+func smallOrder(first byte) ed25519.PublicKey {
+	k := make(ed25519.PublicKey, ed25519.PublicKeySize)
+	k[0] = first
+	return k
+}
+
 // TestFermatRounds: N = a² − b² with a exactly that many steps above √N.
 func TestFermatRounds(t *testing.T) {
 	// With p = s − d and q = s + d, N = s² − d²; a reaches s after about
 	// d²/2s steps from √N: choose d for the wanted number of steps.
-	for steps, close := range map[int64]bool{1: true, 50: true, 100: true, 125: false} {
+	for steps, want := range map[int64]bool{1: true, 50: true, 100: true, 125: false} {
 		s := new(big.Int).Lsh(big.NewInt(3), 1022)
 		s.SetBit(s, 0, 1)
 		d := new(big.Int).Sqrt(new(big.Int).Mul(s, big.NewInt(2*steps)))
 		n := new(big.Int).Sub(new(big.Int).Mul(s, s), new(big.Int).Mul(d, d))
-		if got := hasClosePrimes(n); got != close {
+		if got := hasClosePrimes(n); got != want {
 			t.Errorf("%d steps away: %v", steps, got)
 		}
 	}

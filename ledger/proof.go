@@ -7,6 +7,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/merkle/entry"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
@@ -122,6 +123,34 @@ func CheckProof(p Proof, verifierKey string) error {
 		return fmt.Errorf("the proof is for a tree of %d, the checkpoint of %d, or their roots differ", p.Size, cp.Size)
 	}
 	return p.check()
+}
+
+// Proven reads the entry at index of a store whose ledger is open, and shows that
+// it is in the tree of the store's head.
+func Proven(ctx context.Context, store storage.LedgerReader, index uint64) (entry.Entry, error) {
+	head, err := store.Head(ctx)
+	if err != nil {
+		return entry.Entry{}, fmt.Errorf("read the head: %w", err)
+	}
+	raws, err := store.Entries(ctx, index, 1)
+	if err != nil {
+		return entry.Entry{}, fmt.Errorf("read entry %d: %w", index, err)
+	}
+	if len(raws) == 0 || index >= head.Size {
+		return entry.Entry{}, fmt.Errorf("there is no entry %d", index)
+	}
+	hashes, err := authentic(ctx, store, head.Size, head.Root)
+	if err != nil {
+		return entry.Entry{}, err
+	}
+	leaf, err := hashes.ReadHashes([]int64{tlog.StoredHashIndex(0, int64(index))})
+	if err != nil {
+		return entry.Entry{}, fmt.Errorf("prove entry %d: %w", index, err)
+	}
+	if leaf[0] != tlog.RecordHash(raws[0]) {
+		return entry.Entry{}, fmt.Errorf("entry %d is not the one that was hashed", index)
+	}
+	return entry.Parse(raws[0])
 }
 
 // rootAt recomputes the root of the first size entries from the tiles of

@@ -33,6 +33,9 @@ type VerifyConfig struct {
 	VerifierKey string
 	// Lock is the path of the last-seen file; empty: not compared.
 	Lock string
+	// Records match records with the entries they were written with; each is used
+	// for this one Verify.
+	Records []RecordCheck
 	// Progress is called now and then with how many of the entries are done;
 	// nil: never. Calls do not overlap, and done never falls.
 	Progress func(done, total uint64)
@@ -56,6 +59,7 @@ type verification struct {
 	seen     []seen
 	intents  bitmap          // the entries that are issuance intents
 	ssh      bitmap          // the entries that are SSH intents
+	walked   bool            // every entry was there
 	named    map[naming]bool // what has been reported, for the scrub not to say it again
 	last     time.Time
 	origin   string
@@ -77,8 +81,8 @@ type seen struct {
 // Verify recomputes the ledger from its raw entries and compares everything
 // that is stored with it: every leaf hash and tile, the root, the checkpoint
 // and the last-seen file, the form and time of every entry, each certificate's
-// TBS with its intent's, and by the store's own scrub all that follows from the
-// entries. What is wrong goes to report, one call at a time; each names the
+// TBS with its intent's, records with the entries they came with, and by the
+// store's own scrub all that follows from the entries. What is wrong goes to report, one call at a time; each names the
 // entry, serial or tile. The error says only that the check itself could not be
 // made. A running server may write meanwhile: what is newer than the head at
 // the beginning is not looked at, except by the scrub.
@@ -96,11 +100,11 @@ func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (
 	v.intents = make(bitmap, v.head.Size/64+1)
 	v.ssh = make(bitmap, v.head.Size/64+1)
 	v.progress = progress{report: c.Progress, total: v.head.Size}
-	spans := [3]int{12, 45, 100} // percent of the work, at the end of each pass
+	spans := [4]int{12, 44, 45, 100} // percent of the work, at the end of each pass
 	if c.Signatures {
-		spans = [3]int{3, 90, 100}
+		spans = [4]int{3, 89, 90, 100}
 	}
-	for i, pass := range []func(context.Context) error{v.hashes, v.certificates, v.scrub} {
+	for i, pass := range []func(context.Context) error{v.hashes, v.certificates, v.records, v.scrub} {
 		v.progress.span(spans[i])
 		if err := pass(ctx); err != nil {
 			return v.summary, fmt.Errorf("ledger: %w", err)
@@ -189,6 +193,7 @@ func (v *verification) hashes(ctx context.Context) error {
 		}
 		v.compareRoot(i, len(stops), stop, root)
 	}
+	v.walked = true
 	return nil
 }
 
@@ -249,6 +254,7 @@ func (v *verification) entry(index uint64, raw []byte) {
 			v.wrong("entry", index, "", "entry %d abandons entry %d, which is no earlier intent", index, b.Index)
 		}
 	}
+	v.takeUp(index, e, body)
 }
 
 // scrub is the last pass: what only the backend can see. What it says of an

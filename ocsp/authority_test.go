@@ -14,7 +14,6 @@ import (
 	"github.com/certwright/certwright/ca/x509cert"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/policy"
-	"github.com/certwright/certwright/storage"
 	"github.com/certwright/certwright/storage/storagetest"
 )
 
@@ -74,7 +73,7 @@ func TestWithTheAuthority(t *testing.T) {
 			if _, _, err := responder.Staple(t.Context(), issued.Certificate.Issuer, issued.Certificate.Serial); err != nil {
 				t.Error(err)
 			}
-			err = authority.Revoke(t.Context(), ca.Revocation{
+			_, err = authority.Revoke(t.Context(), ca.Revocation{
 				Issuer: issued.Certificate.Issuer, Serial: issued.Certificate.Serial, Reason: identity.Superseded, Actor: "local_socket:admin",
 			})
 			if err != nil {
@@ -129,10 +128,7 @@ func withAuthority(t *testing.T, key crypto.Signer) (authority *ca.Authority, re
 		t.Fatal(err)
 	}
 	authority, err = ca.New(ca.Config{
-		Store: struct {
-			storage.Committer
-			storage.CertificateReader
-		}{responder.Watch(store), store},
+		Store: store, Revoked: func(c ca.Change) { responder.Changed(c.Issuer, c.Serial) },
 		Policy: policies.Engine, HTTPBase: "http://ca.test:8080", Server: [8]byte{1}, Logger: slog.New(slog.DiscardHandler),
 		Issuers: []ca.IssuerConfig{{Name: "issuing", Certificate: issuer, Signer: key}},
 	})

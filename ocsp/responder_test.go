@@ -15,7 +15,6 @@ import (
 	xocsp "golang.org/x/crypto/ocsp"
 
 	"github.com/certwright/certwright/identity"
-	"github.com/certwright/certwright/storage"
 	"github.com/certwright/certwright/storage/storagetest"
 )
 
@@ -238,26 +237,6 @@ func TestChangedForgetsAtOnce(t *testing.T) {
 	tn.Reset()
 	if s := tn.Stats(); s.CacheEntries != 0 || s.CacheBytes != 0 {
 		t.Errorf("after Reset: %+v", s)
-	}
-}
-
-// TestWatch: what is revoked through the watched store shows at once, a failed
-// unit forgets nothing.
-func TestWatch(t *testing.T) {
-	tn := found(t, "ecdsa-p256", nil)
-	leaf := tn.issueLeaf(t)
-	tn.ask(t, serialOf(leaf).Big())
-	store := tn.Watch(tn.store)
-	missing := tn.issuer.Issue(t, storagetest.Spec{})
-	_, err := store.Commit(t.Context(), storage.Unit{leaf.Revoke(t, identity.KeyCompromise), missing.Revoke(t, identity.KeyCompromise)})
-	if !errors.Is(err, storage.ErrNotFound) || tn.Stats().CacheEntries != 1 {
-		t.Errorf("a unit that fails: %v, %d answers kept", err, tn.Stats().CacheEntries)
-	}
-	if _, err := store.Commit(t.Context(), storage.Unit{leaf.Revoke(t, identity.KeyCompromise)}); err != nil {
-		t.Fatal(err)
-	}
-	if res := tn.ask(t, serialOf(leaf).Big()); res.Status != xocsp.Revoked {
-		t.Errorf("status %d", res.Status)
 	}
 }
 

@@ -16,7 +16,7 @@ var (
 	claimInDNS     = regexp.MustCompile(`^[a-z0-9-]+$`)
 	claimInPath    = regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
 	claimInMailbox = regexp.MustCompile(`^[A-Za-z0-9._+-]+$`)
-	claimInOwner   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]*$`)
+	claimInOwner   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
 )
 
 // isTemplate tells whether the text has braces, which nothing but a template may.

@@ -21,12 +21,13 @@ import (
 func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
 	granted, broken := e.grantsOf(req)
 	system := req.Principal.Method == identity.System
+	offered := e.offered(granted)
 	profile, ok := e.Profile(req.Profile)
 	if !ok && system {
 		profile, ok = e.builtIn[req.Profile]
 	}
 	if !ok {
-		return Decision{}, denied(append(broken, unknownProfile(req.Profile, granted)))
+		return Decision{}, denied(append(broken, unknownProfile(req.Profile, granted, offered)))
 	}
 	var issuer *issuer
 	if !e.detached {
@@ -35,15 +36,20 @@ func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
 
 	// 1. The profile: kind, key, names as such, labels, time.
 	broken = append(broken, checkForm(profile, req)...)
-	broken = append(broken, checkKey(profile, req)...)
+	var keyBroken []problem.Violation
+	profile.KeyUsage, keyBroken = checkKey(profile, req)
+	broken = append(broken, keyBroken...)
 	if !system {
 		broken = append(broken, checkLabels(profile, req.Labels)...)
 	}
 	when := decidePeriod(profile, issuer, req, now)
 	broken = append(broken, when.broken...)
 
-	// 2. The grants: one must cover profile, names and owner.
-	verdict := judge(granted, req)
+	// 2. The grants: one must cover profile, names and owner; no name is denied.
+	if !system {
+		broken = append(broken, e.denials(req)...)
+	}
+	verdict := judge(granted, offered, req)
 	if len(granted) > 0 {
 		broken = append(broken, verdict.broken...)
 	}
@@ -70,20 +76,26 @@ func denied(broken []problem.Violation) error {
 	return &problem.Problem{Kind: problem.Denied, Detail: "the policy does not allow this certificate", Violations: broken}
 }
 
-// unknownProfile offers the profiles that the caller is granted, and no others.
-func unknownProfile(name string, granted []*grant) problem.Violation {
-	var names []string
-	for _, g := range granted {
-		for _, p := range g.profiles {
-			if !slices.Contains(names, p) {
-				names = append(names, p)
-			}
-		}
-	}
-	v := problem.Violation{Reason: ReasonProfileUnknown, Rule: "profiles", Value: name, Allowed: strings.Join(names, ", "),
+// unknownProfile is a request for no profile, or for one that there is not (any
+// more). It offers the profiles that the caller can name, and no others.
+func unknownProfile(name string, granted []*grant, offered []string) problem.Violation {
+	v := problem.Violation{Reason: ReasonProfileUnknown, Rule: "profiles", Value: name, Allowed: strings.Join(offered, ", "),
 		Help: "name one of the allowed profiles", Detail: fmt.Sprintf("there is no profile %.64q", name)}
-	if near := strict.Nearest(name, names); near != "" {
+	near := strict.Nearest(name, offered)
+	switch {
+	case name == "":
+		v.Reason, v.Detail = ReasonProfileMissing, "the request names no profile"
+		v.Help = "name one of " + v.Allowed
+	case slices.ContainsFunc(granted, func(g *grant) bool { return slices.Contains(g.profiles, name) }):
+		v.Detail = fmt.Sprintf("the policy in force no longer has the profile %.64q, which the grant names", name)
+	case near != "":
 		v.Help = fmt.Sprintf("did you mean %q?", near)
+	}
+	if len(offered) == 0 {
+		v.Help = "ask the administrator for a grant"
+		if v.Allowed = "no profile"; name != "" && len(granted) > 0 {
+			v.Help = "ask the administrator for a new grant or token: of the profiles of this one there is none any more"
+		}
 	}
 	return v
 }
@@ -121,14 +133,16 @@ func checkForm(profile Profile, req identity.Request) []problem.Violation {
 	return broken
 }
 
-func checkKey(profile Profile, req identity.Request) []problem.Violation {
-	name, _ := describeKey(req.PublicKey)
-	if slices.Contains(profile.Keys, name) {
-		return nil
+// checkKey judges the key's algorithm, and gives those of the profile's key usages
+// that it can be used for.
+func checkKey(profile Profile, req identity.Request) ([]string, []problem.Violation) {
+	name, key := describeKey(req.PublicKey)
+	if !slices.Contains(profile.Keys, name) {
+		return nil, []problem.Violation{{Reason: ReasonKey, Rule: "profile " + profile.Name + ": keys", Value: name,
+			Allowed: strings.Join(profile.Keys, ", "), Help: "make a key of an allowed algorithm",
+			Detail: fmt.Sprintf("the profile does not allow a key of %s", name)}}
 	}
-	return []problem.Violation{{Reason: ReasonKey, Rule: "profile " + profile.Name + ": keys", Value: name,
-		Allowed: strings.Join(profile.Keys, ", "), Help: "make a key of an allowed algorithm",
-		Detail: fmt.Sprintf("the profile does not allow a key of %s", name)}}
+	return usable(profile.KeyUsage, key.Algorithm), nil
 }
 
 // labelForm is what the name of a label looks like.

@@ -15,6 +15,9 @@ type Document struct {
 	Issuers []IssuerSpec `json:"issuers"`
 	// Profiles are the sorts of certificates.
 	Profiles []Profile `json:"profiles"`
+	// Deny are patterns of names, without claims, that nobody gets but the server
+	// itself, whatever a grant or a token allows.
+	Deny identity.Names `json:"deny"`
 	// Grants say who may have them.
 	Grants []Grant `json:"grants"`
 	// Conditions narrow what grants allow.
@@ -45,7 +48,8 @@ type Profile struct {
 	// Validity bounds the time.
 	Validity Validity `json:"validity"`
 	// KeyUsage are the bits of RFC 5280 §4.2.1.3, of those a leaf may have. Empty:
-	// digital_signature.
+	// digital_signature. A certificate has those of them that its key can be used
+	// for: see Decision.
 	KeyUsage []string `json:"key_usage"`
 	// ExtKeyUsage are the purposes of RFC 5280 §4.2.1.12.
 	ExtKeyUsage []string `json:"ext_key_usage"`

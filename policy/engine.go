@@ -68,6 +68,8 @@ func responderProfile(issuer string, life time.Duration) Profile {
 
 // Decision is a permission: the profile and the bounds that hold.
 type Decision struct {
+	// Profile is that of the document, its KeyUsage without what a key of this
+	// algorithm cannot be used for.
 	Profile Profile
 	Issuer  string // name
 	Grant   string // name of the grant that covers the request
@@ -93,9 +95,11 @@ type Engine struct {
 	issuers    map[string]*issuer
 	detached   bool // the issuers are not known
 	grants     []*grant
+	deny       *patterns          // for every caller but the server
 	system     *grant             // nil: the server has nothing for itself
 	builtIn    map[string]Profile // the system grant's alone
 	conditions []*condition
+	warnings   []string
 }
 
 // New parses and compiles a document. The error is a *problem.Problem of kind
@@ -104,7 +108,7 @@ func New(cfg Config) (*Engine, error) {
 	c := newCompiler(cfg.File, cfg.Data)
 	e := &Engine{data: slices.Clone(cfg.Data), hash: sha256.Sum256(cfg.Data), document: &c.doc,
 		profiles: map[string]Profile{}, builtIn: map[string]Profile{}, issuers: map[string]*issuer{}, detached: cfg.WithoutIssuers,
-		grants: c.grants, conditions: c.conditions}
+		grants: c.grants, deny: c.deny, conditions: c.conditions}
 	for _, p := range c.doc.Profiles {
 		e.profiles[p.Name] = p
 	}
@@ -136,6 +140,7 @@ func New(cfg Config) (*Engine, error) {
 	if err := c.read.Err(); err != nil {
 		return nil, err
 	}
+	e.warnings = c.warnings()
 	return e, nil
 }
 
@@ -147,6 +152,10 @@ func (e *Engine) Data() []byte { return slices.Clone(e.data) }
 
 // Document is the parsed document; not to be changed.
 func (e *Engine) Document() *Document { return e.document }
+
+// Warnings are what in the document has no effect in this version, a line each:
+// "file:line: key path: what". None of them is a fault.
+func (e *Engine) Warnings() []string { return slices.Clone(e.warnings) }
 
 // Profiles are the profiles in the document's order.
 func (e *Engine) Profiles() []Profile { return slices.Clone(e.document.Profiles) }
@@ -178,7 +187,7 @@ func (e *Engine) CheckBound(b identity.Bound) error {
 		}
 	}
 	if !ownerForm.MatchString(b.Owner) {
-		fail("owner", b.Owner, "name an owner: letters, digits and . _ @ / + -", "it has no owner, or one that has not the form of an owner")
+		fail("owner", b.Owner, "name a team or service", ownerFault(b.Owner))
 	}
 	if b.Allow.Empty() {
 		fail("allow", "", "", "it allows no name")

@@ -191,8 +191,23 @@ func listOf(p identity.Identifier) identity.Names {
 	return identity.Names{DNS: one}
 }
 
-// ownerForm is what an owner looks like.
-var ownerForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}$`)
+// ownerForm is what an owner looks like. It stands in the ledger for ever, so it
+// cannot be an email address.
+var ownerForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/+-]{0,127}$`)
+
+// ownerAllowed is ownerForm in words.
+const ownerAllowed = "1 to 128 letters, digits and . _ / + -, a letter or digit first"
+
+// ownerFault is what is wrong with an owner that has not the form of one.
+func ownerFault(owner string) string {
+	switch {
+	case owner == "":
+		return "it has no owner"
+	case strings.Contains(owner, "@"):
+		return "an owner cannot be an email address: it stands in the ledger for ever"
+	}
+	return "the owner has not the form of an owner"
+}
 
 // ownerOf is on whose behalf the request is made under the grant.
 func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
@@ -202,7 +217,7 @@ func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
 			Detail: fmt.Sprintf(detail, args...)}}
 	}
 	if req.Owner != "" && !ownerForm.MatchString(req.Owner) {
-		return fail(ReasonOwnerMalformed, ownerForm.String(), "", "the owner has not the form of an owner")
+		return fail(ReasonOwnerMalformed, ownerAllowed, "name a team or service", "%s", ownerFault(req.Owner))
 	}
 	if g.owner != "" {
 		owner, err := expand(g.owner, req.Principal.Claims, claimInOwner)
@@ -210,7 +225,7 @@ func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
 		case err != nil:
 			return fail(ReasonClaim, "", "", "the owner cannot be told: %v", err)
 		case !ownerForm.MatchString(owner):
-			return fail(ReasonOwnerMalformed, ownerForm.String(), "", "the owner that the grant gives has not the form of an owner")
+			return fail(ReasonOwnerMalformed, ownerAllowed, "", "the grant gives no usable owner: %s", ownerFault(owner))
 		case req.Owner != "" && req.Owner != owner:
 			return fail(ReasonOwner, owner, "leave the owner out, or name "+owner, "this is granted to the owner %q only", owner)
 		}

@@ -63,14 +63,12 @@ func boundGrant(b identity.Bound) (*grant, error) {
 
 // judge finds the first grant that covers the request as a whole, else tells of
 // the grant that comes nearest. What any of the caller's grants for the profile
-// denies is denied.
-func judge(granted []*grant, req identity.Request) verdict {
-	var offered []string
+// denies is denied. offered are the profiles that the caller can name.
+func judge(granted []*grant, offered []string, req identity.Request) verdict {
 	var best *verdict
 	var denials []problem.Violation
 	for _, g := range granted {
 		if !slices.Contains(g.profiles, req.Profile) {
-			offered = append(offered, g.profiles...)
 			continue
 		}
 		denials = append(denials, g.denials(req)...)
@@ -80,9 +78,8 @@ func judge(granted []*grant, req identity.Request) verdict {
 		}
 	}
 	if best == nil {
-		slices.Sort(offered)
 		return verdict{owner: req.Owner, broken: []problem.Violation{{
-			Reason: ReasonProfile, Rule: "grants", Value: req.Profile, Allowed: strings.Join(slices.Compact(offered), ", "),
+			Reason: ReasonProfile, Rule: "grants", Value: req.Profile, Allowed: strings.Join(offered, ", "),
 			Help: "take an allowed profile, or ask the administrator for a grant", Detail: "no grant of the caller has this profile",
 		}}}
 	}
@@ -118,6 +115,34 @@ func (g *grant) judge(req identity.Request) verdict {
 		v.broken = append(v.broken, claimViolations("grant "+g.name+": allow", unusable)...)
 	}
 	return v
+}
+
+// offered are the profiles of the document that the grants have, sorted.
+func (e *Engine) offered(granted []*grant) []string {
+	var names []string
+	for _, g := range granted {
+		for _, name := range g.profiles {
+			if _, ok := e.profiles[name]; ok {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// denials are the names that the document denies to everybody. The patterns are
+// not told: they are nobody's grant.
+func (e *Engine) denials(req identity.Request) []problem.Violation {
+	var broken []problem.Violation
+	denied := e.deny.forCaller(nil)
+	for _, id := range req.Identifiers {
+		if denied.meets(id) {
+			broken = append(broken, problem.Violation{Reason: ReasonNameDenied, Rule: "deny." + string(id.Type), Value: id.String(),
+				Help: "ask for another name", Detail: fmt.Sprintf("the name %q is denied to everybody", id.Value)})
+		}
+	}
+	return broken
 }
 
 // denials are the names that this grant denies.

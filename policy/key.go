@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -39,8 +40,24 @@ func describeKey(pub crypto.PublicKey) (name string, key celKey) {
 	return fmt.Sprintf("%T", pub), celKey{}
 }
 
+// usable are those of the key usages that a key of the family can be used for: an
+// ECDSA key does not encipher (RFC 8813 §3), an Ed25519 key signs only (RFC 8410
+// §5), an RSA key does not agree on keys (RFC 3279 §2.3.1).
+func usable(usages []string, family string) []string {
+	var cannot []string
+	switch family {
+	case "ECDSA":
+		cannot = []string{"key_encipherment", "data_encipherment"}
+	case "Ed25519":
+		cannot = []string{"key_encipherment", "data_encipherment", "key_agreement"}
+	case "RSA":
+		cannot = []string{"key_agreement"}
+	}
+	return slices.DeleteFunc(slices.Clone(usages), func(usage string) bool { return slices.Contains(cannot, usage) })
+}
+
 // SamplePublicKey is a public key of the named algorithm whose private key
-// nobody has: it stands for a key in tests and simulations of a policy.
+// nobody has, and that is fit for a certificate as far as can be seen: it stands for a key in tests and simulations of a policy.
 func SamplePublicKey(name string) (crypto.PublicKey, error) {
 	switch name {
 	case "ecdsa-p256":
@@ -48,16 +65,23 @@ func SamplePublicKey(name string) (crypto.PublicKey, error) {
 	case "ecdsa-p384":
 		return samplePoint(elliptic.P384())
 	case "ed25519":
-		return ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)), nil
-	}
-	var bits uint
-	if slices.Contains(keyNames, name) {
-		if _, err := fmt.Sscanf(name, "rsa-%d", &bits); err == nil {
-			n := new(big.Int).Lsh(big.NewInt(1), bits-1)
-			return &rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 65537}, nil
-		}
+		// The base point (RFC 8032 §5.1).
+		return ed25519.PublicKey(append([]byte{0x58}, bytes.Repeat([]byte{0x66}, ed25519.PublicKeySize-1)...)), nil
+	case "rsa-2048":
+		return sampleModulus(2048, 3), nil
+	case "rsa-3072":
+		return sampleModulus(3072, 15), nil
+	case "rsa-4096":
+		return sampleModulus(4096, 3), nil
 	}
 	return nil, fmt.Errorf("key %.32q is not one of %s", name, strings.Join(keyNames, ", "))
+}
+
+// sampleModulus is an RSA key of the modulus 2^(bits-1) + odd, of which nobody
+// knows the factors; odd is such that none of them is small.
+func sampleModulus(bits uint, odd int64) *rsa.PublicKey {
+	n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+	return &rsa.PublicKey{N: n.Add(n, big.NewInt(odd)), E: 65537}
 }
 
 // samplePoint is the curve's base point as a public key.

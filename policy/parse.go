@@ -55,6 +55,7 @@ type compiler struct {
 	read       *strict.Reader
 	doc        Document
 	grants     []*grant
+	deny       *patterns
 	conditions []*condition
 	issuers    []string // names
 	profiles   []string
@@ -67,6 +68,7 @@ func newCompiler(file string, data []byte) *compiler {
 	for i := range c.doc.Profiles {
 		c.profile(fmt.Sprintf("profiles[%d]", i), &c.doc.Profiles[i])
 	}
+	c.denied()
 	for i := range c.doc.Grants {
 		c.grant(fmt.Sprintf("grants[%d]", i), c.doc.Grants[i])
 	}
@@ -159,6 +161,13 @@ func (c *compiler) profile(path string, p *Profile) {
 	}
 	if len(p.KeyUsage) == 0 {
 		p.KeyUsage = []string{"digital_signature"}
+	}
+	for i, name := range p.Keys {
+		if sample, err := SamplePublicKey(name); err == nil {
+			if _, key := describeKey(sample); len(usable(p.KeyUsage, key.Algorithm)) == 0 {
+				c.fault(fmt.Sprintf("%s.keys[%d]", path, i), name, "", "key_usage has nothing that a key of "+name+" can be used for")
+			}
+		}
 	}
 	if len(p.Lints) == 0 {
 		p.Lints = []string{"rfc5280", "certwright"}

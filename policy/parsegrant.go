@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,6 +44,27 @@ func (c *compiler) grant(path string, g Grant) {
 		}
 	}
 	c.grants = append(c.grants, out)
+}
+
+// denied compiles what nobody gets. Callers have their claims from outside: what
+// is denied cannot depend on them.
+func (c *compiler) denied() {
+	good := c.patterns("deny", c.doc.Deny)
+	for _, t := range []identity.IdentifierType{identity.DNS, identity.IP, identity.URI, identity.Email} {
+		for i, p := range ofType(c.doc.Deny, t) {
+			if isTemplate(p) {
+				c.fault(fmt.Sprintf("deny.%s[%d]", t, i), p, "a pattern without claims", "what everybody is denied depends on no caller")
+				good = false
+			}
+		}
+	}
+	if !good {
+		return
+	}
+	var err error
+	if c.deny, err = compilePatterns(c.doc.Deny); err != nil {
+		c.fault("deny", "", "", err.Error())
+	}
 }
 
 // patterns checks each pattern by itself, so that each fault has its line.
@@ -99,10 +121,10 @@ func (c *compiler) owner(path string, g Grant) {
 		err := checkTemplate(owner)
 		filled := template.ReplaceAllString(owner, "x")
 		if err == nil && !ownerForm.MatchString(filled) {
-			err = fmt.Errorf("it has not the form of an owner")
+			err = errors.New(ownerFault(filled))
 		}
 		if err != nil {
-			c.fault(path, owner, ownerForm.String(), err.Error())
+			c.fault(path, owner, ownerAllowed, err.Error())
 		}
 	}
 	if g.Owner != "" {

@@ -5,6 +5,7 @@ package policy
 const (
 	ReasonKind            = "KIND_NOT_ALLOWED"       // not the kind of certificate of the profile
 	ReasonProfileUnknown  = "PROFILE_UNKNOWN"        // no such profile
+	ReasonProfileMissing  = "PROFILE_MISSING"        // the request names no profile
 	ReasonNoGrant         = "NO_GRANT"               // no grant is for this caller
 	ReasonProfile         = "PROFILE_NOT_GRANTED"    // no grant of the caller has the profile
 	ReasonNamesMissing    = "NAMES_MISSING"          // not one name

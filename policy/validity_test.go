@@ -125,5 +125,5 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	var none identity.Request
-	expect(t, e, none, ReasonNoGrant, ReasonProfileUnknown)
+	expect(t, e, none, ReasonNoGrant, ReasonProfileMissing)
 }

@@ -22,14 +22,14 @@ const (
 type clockGuard struct {
 	now      func() time.Time
 	sinceUp  func() time.Duration
-	last     time.Time // the ledger's last entry when the server started
+	last     func() time.Time // of the ledger's last entry
 	started  time.Time
 	upAtThen time.Duration
 	held     atomic.Pointer[string] // why; nil: not held
 	logger   *slog.Logger
 }
 
-func newClockGuard(now func() time.Time, sinceUp func() time.Duration, last time.Time, logger *slog.Logger) *clockGuard {
+func newClockGuard(now func() time.Time, sinceUp func() time.Duration, last func() time.Time, logger *slog.Logger) *clockGuard {
 	g := &clockGuard{now: now, sinceUp: sinceUp, last: last, logger: logger}
 	g.started, g.upAtThen = now().Round(0), sinceUp()
 	g.look()
@@ -40,10 +40,11 @@ func newClockGuard(now func() time.Time, sinceUp func() time.Duration, last time
 func (g *clockGuard) look() {
 	now := g.now().Round(0) // without Go's own monotonic reading
 	drift := now.Sub(g.started) - (g.sinceUp() - g.upAtThen)
+	behind := g.last().Sub(now)
 	why := ""
 	switch {
-	case g.last.Sub(now) > clockBehind:
-		why = "the clock is " + g.last.Sub(now).Round(time.Second).String() + " behind the ledger's last entry"
+	case behind > clockBehind:
+		why = "the clock is " + behind.Round(time.Second).String() + " behind the ledger's last entry"
 	case drift > clockJump || drift < -clockJump:
 		why = "the clock has jumped by " + drift.Round(time.Second).String()
 	}

@@ -97,7 +97,7 @@ func TestClockGuard(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			now, up = began, time.Hour
-			g := newClockGuard(func() time.Time { return now }, func() time.Duration { return up }, began.Add(test.behind), slog.New(slog.DiscardHandler))
+			g := newClockGuard(func() time.Time { return now }, func() time.Duration { return up }, func() time.Time { return began.Add(test.behind) }, slog.New(slog.DiscardHandler))
 			now, up = now.Add(test.wall), up+test.up
 			g.look()
 			err := g.err()

@@ -60,11 +60,10 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	if err != nil {
 		return r, err
 	}
-	head, err := r.store.Head(ctx)
-	if err != nil {
+	if _, err := r.store.Head(ctx); err != nil {
 		return r, err
 	}
-	r.clock = newClockGuard(r.now, sinceBoot, head.LastTime, logger)
+	r.clock = newClockGuard(r.now, sinceBoot, r.lastEntry, logger)
 	r.watch = &watch{store: r.store, logger: logger}
 	opened, err := r.openPolicy(ctx, s)
 	if err != nil {
@@ -72,7 +71,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	}
 	r.refusals = ca.NewRefusals(ca.RefusalsConfig{Store: r.store, Logger: logger})
 	r.authority, err = ca.New(ca.Config{
-		Store: r.store, Policy: r.policies.Engine, Issuers: opened.authority,
+		Store: r.store, Policy: r.policies.Engine, InForce: r.policies.InForce, Issuers: opened.authority,
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
 		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Revoked: r.revoked, Now: r.now, Logger: logger,
 	})
@@ -93,6 +92,15 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	return r, r.openOwn(ctx, s)
 }
 
+// lastEntry is the time of the ledger's last entry; zero if it cannot be read.
+func (r *rooms) lastEntry() time.Time {
+	head, err := r.store.Head(context.Background())
+	if err != nil {
+		return time.Time{}
+	}
+	return head.LastTime
+}
+
 // openPolicy opens the issuers, the ledger and the policy in force.
 func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 	c := &s.options.Config
@@ -104,7 +112,7 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 	if err != nil {
 		return issuers{}, err
 	}
-	opened, err := openIssuers(ctx, c, doc)
+	opened, err := openIssuers(ctx, c, doc, s.root)
 	if err != nil {
 		return issuers{}, err
 	}
@@ -126,8 +134,15 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 	r.policies, err = ca.OpenPolicies(ctx, ca.PoliciesConfig{
 		Store: r.store, Issuers: opened.policy, System: policy.System{Names: names, Profile: serverProfile, Responders: responderLife(c)},
 		First: data, File: file, Now: r.now,
+		Openable: func(doc *policy.Document) error {
+			_, err := openIssuers(context.WithoutCancel(ctx), c, doc, s.root)
+			return err
+		},
 	})
-	return opened, err
+	if err != nil {
+		return issuers{}, err
+	}
+	return opened, recordIssuers(ctx, r.store, opened)
 }
 
 // openAPI opens what callers meet.

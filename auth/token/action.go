@@ -10,16 +10,26 @@ import (
 	"github.com/certwright/certwright/storage"
 )
 
-// created is the commands that write the making of a token into the ledger. IP
-// addresses and emails stand as commitments, their values in an erasable place.
-func created(id string, r record) (storage.Unit, error) {
+const (
+	actionCreated = "token.created"
+	actionRevoked = "token.revoked"
+	// detailSum comes before the SHA-256 of the token's record, at the end of an
+	// action's detail: it binds all of the record, also what is not told, and tells
+	// nothing, because the record holds the hash of 256 random bits.
+	detailSum = "sha256="
+)
+
+// created is the commands that write the making of a token into the ledger, with
+// the SHA-256 of the record body. IP addresses and emails stand as commitments,
+// their values in an erasable place.
+func created(id string, r record, body []byte) (storage.Unit, error) {
 	var unit storage.Unit
 	action := entry.Action{
-		Action: "token.created",
+		Action: actionCreated,
 		Target: id,
-		Detail: fmt.Sprintf("owner=%s profiles=%s uses=%d expires=%s dns=%s uri=%s", r.Owner,
+		Detail: fmt.Sprintf("owner=%s profiles=%s uses=%d expires=%s dns=%s uri=%s %s%s", r.Owner,
 			strings.Join(r.Profiles, ","), r.Uses, r.Expires.UTC().Format(time.RFC3339),
-			strings.Join(r.Names.DNS, ","), strings.Join(r.Names.URI, ",")),
+			strings.Join(r.Names.DNS, ","), strings.Join(r.Names.URI, ","), detailSum, sumOf(body)),
 	}
 	commit := func(kind string, patterns []string) {
 		for _, pattern := range patterns {
@@ -40,9 +50,10 @@ func created(id string, r record) (storage.Unit, error) {
 	return append(unit, storage.AppendEntry{Entry: draft}), nil
 }
 
-// revoked is the command that writes the revocation of a token into the ledger.
-func revoked(id string, r record, actor string) (storage.Unit, error) {
-	action := entry.Action{Action: "token.revoked", Target: id, Detail: "owner=" + r.Owner}
+// revoked is the command that writes the revocation of a token into the ledger,
+// with the SHA-256 of the record body as it is then.
+func revoked(id string, r record, body []byte, actor string) (storage.Unit, error) {
+	action := entry.Action{Action: actionRevoked, Target: id, Detail: "owner=" + r.Owner + " " + detailSum + sumOf(body)}
 	draft, err := action.Draft(actor)
 	if err != nil {
 		return nil, fmt.Errorf("token %s: %w", id, err)

@@ -48,7 +48,7 @@ func (t *Tokens) Create(ctx context.Context, spec Spec) (Token, string, error) {
 	if err != nil {
 		return Token{}, "", err
 	}
-	action, err := created(id.String(), r)
+	action, err := created(id.String(), r, put.Body)
 	if err != nil {
 		return Token{}, "", err
 	}
@@ -167,7 +167,7 @@ func (t *Tokens) revoke(ctx context.Context, id, actor string) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	action, err := revoked(stored.ID, r, actor)
+	action, err := revoked(stored.ID, r, put.Body, actor)
 	if err != nil {
 		return Token{}, err
 	}

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/certwright/certwright/auth/token"
+	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/problem"
@@ -39,6 +42,7 @@ func (a *app) verifyFile(ctx context.Context, file string, signatures bool) (che
 	bar := a.progress("entries verified")
 	defer bar.end()
 	verify.Store, verify.Progress = store, bar.show
+	verify.Records = []ledger.RecordCheck{ca.CheckPolicies(), token.CheckRecords(time.Now())}
 	summary, err := ledger.Verify(ctx, verify, func(f storage.Finding) {
 		found := finding{Kind: f.Kind, Subject: f.Subject, Detail: f.Detail}
 		if f.Index != storage.NoIndex {

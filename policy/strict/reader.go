@@ -47,17 +47,17 @@ type Fault struct {
 	Detail  string
 }
 
-// Read decodes data, of at most max octets, into the struct or slice that into
+// Read decodes data, of at most limit octets, into the struct or slice that into
 // points to. Keys are the names of json tags. Fields may be strings, bools,
 // ints, floats, types with UnmarshalText, slices, maps with string keys, any, and
 // structs of these. A struct with a method SetDefaults has it called first.
 // What can be read is read, whatever the faults; see Err.
-func Read(file string, data []byte, max int, into any) *Reader {
+func Read(file string, data []byte, limit int, into any) *Reader {
 	r := &Reader{file: file, lines: map[string]int{}, broken: map[string]bool{}, odd: map[string]bool{}}
-	if len(data) > max {
+	if len(data) > limit {
 		r.broken[""] = true
 		r.at(0, "", Fault{Reason: "TOO_LARGE", Value: strconv.Itoa(len(data)) + " octets",
-			Allowed: strconv.Itoa(max) + " octets", Detail: "the file is too large"})
+			Allowed: strconv.Itoa(limit) + " octets", Detail: "the file is too large"})
 		return r
 	}
 	root, err := parse(data)
@@ -112,19 +112,39 @@ func syntax(err error) (int, string) {
 // Fault notes a fault found in the value at the path, unless the value could
 // not be read at all.
 func (r *Reader) Fault(path string, f Fault) {
-	line := 0
 	for p := path; ; p = parent(p) {
 		if r.broken[p] {
 			return
-		}
-		if line == 0 {
-			line = r.lines[p]
 		}
 		if p == "" {
 			break
 		}
 	}
-	r.at(line, path, f)
+	r.at(r.line(path), path, f)
+}
+
+// Place is where the value at the path stands: "file:line: key path".
+func (r *Reader) Place(path string) string { return r.place(r.line(path), path) }
+
+// line is the line of the path, or of the nearest above it that has one; else 0.
+func (r *Reader) line(path string) int {
+	for p := path; p != ""; p = parent(p) {
+		if line := r.lines[p]; line > 0 {
+			return line
+		}
+	}
+	return r.lines[""]
+}
+
+func (r *Reader) place(line int, path string) string {
+	place := r.file
+	if line > 0 {
+		place += ":" + strconv.Itoa(line)
+	}
+	if path != "" {
+		place += ": " + path
+	}
+	return place
 }
 
 // Odd tells whether the mapping at the path has an unknown key: what seems to be
@@ -135,15 +155,8 @@ func (r *Reader) at(line int, path string, f Fault) {
 	if f.Reason == "" {
 		f.Reason = "INVALID_VALUE"
 	}
-	rule := r.file
-	if line > 0 {
-		rule += ":" + strconv.Itoa(line)
-	}
-	if path != "" {
-		rule += ": " + path
-	}
 	r.faults = append(r.faults, fault{line: line, violation: problem.Violation{
-		Reason: f.Reason, Rule: rule, Value: f.Value, Allowed: f.Allowed, Help: f.Help, Detail: f.Detail,
+		Reason: f.Reason, Rule: r.place(line, path), Value: f.Value, Allowed: f.Allowed, Help: f.Help, Detail: f.Detail,
 	}})
 }
 

@@ -147,18 +147,28 @@ func (v *validator) ledger(c *Config) {
 // notOrigin tells what may not stand in a note's key name (C2SP signed-note).
 func notOrigin(r rune) bool { return r <= ' ' || r > '~' || r == '+' }
 
-// inside tells whether path lies in the folder dir.
+// inside tells whether path lies in the folder dir, by whatever links.
 func inside(dir, path string) bool {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return false
-	}
-	path, err = filepath.Abs(path)
-	if err != nil {
-		return false
-	}
-	rel, err := filepath.Rel(dir, path)
+	rel, err := filepath.Rel(resolved(dir), resolved(path))
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// resolved is the path without links, as far as it is there.
+func resolved(path string) string {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	rest := ""
+	for at := path; ; at = filepath.Dir(at) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if at == filepath.Dir(at) {
+			return path
+		}
+		rest = filepath.Join(filepath.Base(at), rest)
+	}
 }
 
 // Inside tells whether a path lies in the data folder.

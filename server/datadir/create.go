@@ -26,6 +26,7 @@ func Create(ctx context.Context, dir string, format Format, build func(ctx conte
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return explain(dir, err)
 	}
+	_ = os.Chmod(dir, 0o700) // one that was there; Read refuses what cannot be mended
 	unlock, err := lockFolder(dir)
 	if err != nil {
 		return explain(dir, err)

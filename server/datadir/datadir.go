@@ -95,8 +95,11 @@ func parseFormat(data []byte) (Format, error) {
 }
 
 // Read reads the format file of the data folder. ErrNone if the folder is not
-// there or empty.
+// there or empty. A folder that everybody can write to is refused.
 func Read(dir string) (Format, error) {
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 {
+		return Format{}, fmt.Errorf("data folder %s: everybody can write to it, and so replace what is in it: chmod o-w %[1]s", dir)
+	}
 	path := filepath.Join(dir, FormatFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
