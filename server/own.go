@@ -9,12 +9,18 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/problem"
+	"github.com/certwright/certwright/server/config"
+	"github.com/certwright/certwright/server/datadir"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -40,7 +46,9 @@ type ownCertificate struct {
 	names  []identity.Identifier
 	chains map[identity.KeyID][][]byte // of each issuer, DER, for a certificate that is used again
 	// staple is ocsp.Responder's; nil: nothing is stapled.
-	staple  func(ctx context.Context, issuer identity.KeyID, serial identity.Serial) ([]byte, time.Time, error)
+	staple func(ctx context.Context, issuer identity.KeyID, serial identity.Serial) ([]byte, time.Time, error)
+	// rekey makes another key for the server; nil: there is only the one.
+	rekey   func(ctx context.Context) (crypto.Signer, error)
 	keyIDs  map[string]identity.KeyID // of each issuer, by its subject key identifier
 	root    []byte                    // DER; shown too, for clients that know its fingerprint only
 	now     func() time.Time
@@ -117,8 +125,24 @@ func (o *ownCertificate) earlier(ctx context.Context) *tls.Certificate {
 	return nil
 }
 
-// renew has a certificate issued and puts it in place.
+// renew has a certificate issued and puts it in place. A key that is blocked,
+// because one of its certificates was revoked as compromised, is replaced first.
 func (o *ownCertificate) renew(ctx context.Context) error {
+	err := o.obtain(ctx)
+	var p *problem.Problem
+	if !errors.As(err, &p) || p.Code() != "BLOCKED_KEY" || o.rekey == nil {
+		return err
+	}
+	signer, err := o.rekey(ctx)
+	if err != nil {
+		return fmt.Errorf("the server's own key is compromised, and there is no other: %w", err)
+	}
+	o.logger.WarnContext(ctx, "the server's own key was compromised: it has another one")
+	o.signer = signer
+	return o.obtain(ctx)
+}
+
+func (o *ownCertificate) obtain(ctx context.Context) error {
 	issued, err := o.issuer.Issue(ctx, identity.Request{
 		Kind: identity.X509, Profile: serverProfile, Principal: serverPrincipal(), Identifiers: o.names, PublicKey: o.signer.Public(),
 	}, ca.Attach{})
@@ -149,7 +173,7 @@ func renewAt(notBefore, notAfter time.Time) time.Time {
 }
 
 // lost hears of a revocation, and has another certificate issued if it is of the
-// one in use. That fails if the key is blocked: the server needs a new key then.
+// one in use.
 func (o *ownCertificate) lost(serial identity.Serial) {
 	if cert := o.current.Load(); cert == nil || cert.Leaf.SerialNumber.Cmp(serial.Big()) != 0 {
 		return
@@ -198,4 +222,14 @@ func (o *ownCertificate) tell() {
 	case o.renewed <- struct{}{}:
 	default:
 	}
+}
+
+// newServerKey puts another key in the place of the server's own, which stays
+// beside it under another name.
+func newServerKey(ctx context.Context, c *config.Config) (crypto.Signer, error) {
+	path := filepath.Join(c.Data, datadir.ServerKey)
+	if err := os.Rename(path, path+".compromised"); err != nil {
+		return nil, err
+	}
+	return keys.Create(ctx, keys.Config{URI: "file:" + datadir.ServerKey, Dir: c.Data, Passphrase: c.Passphrase()}, keys.ECDSAP256)
 }

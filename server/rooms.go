@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -187,7 +188,7 @@ func (r *rooms) openOwn(ctx context.Context, s *Server) error {
 	}
 	r.own = &ownCertificate{
 		issuer: r.authority, store: r.store, signer: signer, names: names, now: r.now, logger: s.logger,
-		staple: r.ocsp.Staple, root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, keyIDs: map[string]identity.KeyID{}, revoked: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
+		staple: r.ocsp.Staple, rekey: func(ctx context.Context) (crypto.Signer, error) { return newServerKey(ctx, c) }, root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, keyIDs: map[string]identity.KeyID{}, revoked: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 	}
 	for _, info := range r.authority.Issuers() {
 		r.own.keyIDs[string(info.Certificate.SubjectKeyId)] = info.KeyID
