@@ -112,10 +112,9 @@ func beyond(rows []inventory.Row, before uint64) bool {
 
 // lineage names a line of renewal.
 func lineage(c storage.Certificate) [sha256.Size]byte {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d:%s", len(c.Intent.Owner), c.Intent.Owner)
+	text := fmt.Appendf(nil, "%d:%s", len(c.Intent.Owner), c.Intent.Owner)
 	for _, name := range c.Names {
-		fmt.Fprintf(h, "%d:%s", len(name.String()), name)
+		text = fmt.Appendf(text, "%d:%s", len(name.String()), name)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return sha256.Sum256(text)
 }
