@@ -54,6 +54,8 @@ func descriptors() []protoreflect.FileDescriptor {
 		certwrightv1.File_certwright_v1_policy_service_proto,
 		certwrightv1.File_certwright_v1_token_service_proto,
 		certwrightv1.File_certwright_v1_issuer_service_proto,
+		certwrightv1.File_certwright_v1_crl_service_proto,
+		certwrightv1.File_certwright_v1_operation_service_proto,
 	}
 }
 

@@ -13,7 +13,9 @@ import (
 	"github.com/certwright/certwright/auth"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/crl"
 	"github.com/certwright/certwright/inventory"
+	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/storage"
 )
@@ -41,6 +43,8 @@ type Config struct {
 	Store     Store
 	Tokens    *token.Tokens
 	Inventory *inventory.Inventory
+	CRLs      *crl.Publisher
+	Bulk      *bulk.Operations
 
 	// Authenticators are asked in this order; the first that does not answer
 	// auth.ErrNotMine decides. Put join tokens before the admin socket: who shows
@@ -129,7 +133,7 @@ type counters struct{ calls, failed, panics atomic.Uint64 }
 // New checks that every method says who may call it, and makes a Server.
 func New(c Config) (*Server, error) {
 	if c.Authority == nil || c.Policies == nil || c.Refusals == nil || c.Ledger == nil || c.Store == nil ||
-		c.Tokens == nil || c.Inventory == nil || len(c.Authenticators) == 0 {
+		c.Tokens == nil || c.Inventory == nil || c.CRLs == nil || c.Bulk == nil || len(c.Authenticators) == 0 {
 		return nil, errors.New("api: the configuration is not complete")
 	}
 	if c.Now == nil {

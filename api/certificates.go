@@ -106,20 +106,34 @@ func (s *certificateService) preview(ctx context.Context, req identity.Request) 
 // GetCertificate implements certwright.v1.CertificateService. What is not the
 // caller's answers exactly as what is not there.
 func (s *certificateService) GetCertificate(ctx context.Context, in *certwrightv1.GetCertificateRequest) (*certwrightv1.Certificate, error) {
-	id, err := hex.DecodeString(in.GetId())
-	if err != nil || len(id) != 32 || strings.ToLower(in.GetId()) != in.GetId() {
-		return nil, invalid("id", in.GetId(), "the id of a certificate is the SHA-256 of its DER", "64 lower-case hexadecimal digits")
+	c, err := s.byID(ctx, in.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return s.whole(ctx, c)
+}
+
+// byID is the certificate of an ID, if it is one that the caller may see.
+func (s *certificateService) byID(ctx context.Context, text string) (storage.Certificate, error) {
+	id, err := hex.DecodeString(text)
+	if err != nil || len(id) != 32 || strings.ToLower(text) != text {
+		return storage.Certificate{}, invalid("id", text, "the id of a certificate is the SHA-256 of its DER", "64 lower-case hexadecimal digits")
 	}
 	c, err := s.config.Store.ByFingerprint(ctx, [32]byte(id))
 	principal := callOf(ctx).principal
 	hidden := err == nil && !principal.Has(identity.RoleAdmin) && c.Requester != principal.String()
 	if hidden || errors.Is(err, storage.ErrNotFound) {
-		return nil, &problem.Problem{
-			Kind: problem.NotFound, Value: in.GetId(), Detail: "there is no such certificate, or it is not yours",
+		return storage.Certificate{}, &problem.Problem{
+			Kind: problem.NotFound, Value: text, Detail: "there is no such certificate, or it is not yours",
 		}
 	} else if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
+		return storage.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
+	return c, nil
+}
+
+// whole is a certificate with all that is known of it.
+func (s *certificateService) whole(ctx context.Context, c storage.Certificate) (*certwrightv1.Certificate, error) {
 	labels, err := s.config.Inventory.Labels(ctx, c)
 	if err != nil {
 		return nil, err
@@ -155,15 +169,21 @@ func (s *certificateService) ListCertificates(ctx context.Context, in *certwrigh
 	if err != nil {
 		return nil, err
 	}
-	out := &certwrightv1.ListCertificatesResponse{NextPageToken: answer.Next}
-	for _, row := range answer.Rows {
+	rows, err := s.rowMessages(ctx, answer.Rows)
+	return &certwrightv1.ListCertificatesResponse{Certificates: rows, NextPageToken: answer.Next}, err
+}
+
+// rowMessages are certificates in a list.
+func (s *Server) rowMessages(ctx context.Context, rows []inventory.Row) ([]*certwrightv1.Certificate, error) {
+	var out []*certwrightv1.Certificate
+	for _, row := range rows {
 		labels, err := s.config.Inventory.Labels(ctx, row.Certificate)
 		if err != nil {
 			return nil, err
 		}
 		m := s.certificateMessage(row.Certificate, labels)
 		m.Superseded, m.KeyAlgorithm = row.Superseded, keyAlgorithm(row.DER)
-		out.Certificates = append(out.Certificates, m)
+		out = append(out, m)
 	}
 	return out, nil
 }

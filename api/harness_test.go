@@ -30,8 +30,10 @@ import (
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ca/x509cert"
+	"github.com/certwright/certwright/crl"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
+	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/policy"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
@@ -117,14 +119,19 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	w.must(err)
 	refusals := ca.NewRefusals(ca.RefusalsConfig{Store: w.store})
 	authority, err := ca.New(ca.Config{
-		Store: w.store, Policy: policies.Engine, Refusals: refusals, HTTPBase: "http://localhost:8080",
+		Store: w.store, Policy: policies.Engine, Refusals: refusals, HTTPBase: "http://localhost:8080", Shards: 2,
 		Issuers: []ca.IssuerConfig{{Name: "issuing", Certificate: issuing, Signer: issuingKey}},
 	})
 	w.must(err)
 	w.tokens = token.New(token.Config{Store: w.store, Check: func(b identity.Bound) error { return policies.Engine().CheckBound(b) }})
 	inv, err := inventory.New(inventory.Config{Store: w.store, Ledger: w.store, Issuers: []inventory.Issuer{{Name: "issuing", KeyID: keyID}}})
 	w.must(err)
+	crls, err := crl.Open(ctx, crl.Config{Store: w.store, Signers: authority.CRLSigners()})
+	w.must(err)
+	operations, err := bulk.New(bulk.Config{Store: w.store, Authority: authority, Inventory: inv, Step: 2})
+	w.must(err)
 	config := api.Config{
+		CRLs: crls, Bulk: operations,
 		Authority: authority, Policies: policies, Refusals: refusals, Ledger: log, Store: w.store, Tokens: w.tokens, Inventory: inv,
 		Authenticators: []api.Authenticator{w.tokens, local.New(local.Config{})},
 		Roots:          []*x509.Certificate{root}, LedgerLock: filepath.Join(dir, "ledger.lock"),
@@ -136,6 +143,7 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	w.must(err)
 	w.run(log.Run)
 	w.run(refusals.Run)
+	w.run(operations.Run)
 	w.listen(dir)
 	return w
 }

@@ -44,6 +44,8 @@ func (s *Server) register() {
 	certwrightv1.RegisterPolicyServiceServer(s.services, &policyService{Server: s})
 	certwrightv1.RegisterTokenServiceServer(s.services, &tokenService{Server: s})
 	certwrightv1.RegisterIssuerServiceServer(s.services, &issuerService{Server: s})
+	certwrightv1.RegisterCRLServiceServer(s.services, &crlService{Server: s})
+	certwrightv1.RegisterOperationServiceServer(s.services, &operationService{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.services, healthService{s.health})
 	for name := range s.methods {
 		if _, ok := s.services.methods[name]; !ok && s.services.err == nil && !isReflection(name) {

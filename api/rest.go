@@ -48,6 +48,12 @@ func (s *Server) Handler() (http.Handler, error) {
 		func() error {
 			return certwrightv1.RegisterIssuerServiceHandlerClient(ctx, mux, certwrightv1.NewIssuerServiceClient(conn))
 		},
+		func() error {
+			return certwrightv1.RegisterCRLServiceHandlerClient(ctx, mux, certwrightv1.NewCRLServiceClient(conn))
+		},
+		func() error {
+			return certwrightv1.RegisterOperationServiceHandlerClient(ctx, mux, certwrightv1.NewOperationServiceClient(conn))
+		},
 	} {
 		if err := register(); err != nil {
 			return nil, fmt.Errorf("api: %w", err)

@@ -22,6 +22,7 @@ import (
 type Store interface {
 	storage.Committer
 	storage.CertificateReader
+	storage.RecordReader
 }
 
 // The states of an issuer. Only an active one issues; a tainted one still
@@ -78,6 +79,9 @@ type Config struct {
 	// whose Issue can no longer say (its server died): what Attach.Abandon would
 	// have been. nil: none.
 	Abandoned func(storage.Certificate) []storage.Command
+	// Revoked is told of every revocation, as soon as it is durable, or may be; it
+	// must not block. nil: nobody is told.
+	Revoked func(Change)
 	// Fault is called with the name of a point that Issue has reached (see the
 	// Fault constants); an error makes Issue stop there as if the server had
 	// died: nothing is cleaned up. nil in production.
@@ -92,7 +96,7 @@ type Authority struct {
 	issuers     []*issuer
 	byName      map[string]*issuer
 	byKey       map[identity.KeyID]*issuer
-	own         ownKeys
+	own         *ownKeys
 	base        string
 	shards      uint64
 	incarnation storage.Incarnation
@@ -104,6 +108,7 @@ type Authority struct {
 	abandoned   func(storage.Certificate) []storage.Command
 	fault       func(Point) error
 	hold        func() error
+	revoked     func(Change)
 	counters    counters
 }
 
@@ -127,7 +132,7 @@ func New(cfg Config) (*Authority, error) {
 	}
 	a := &Authority{
 		store: inOrder(cfg.Store), policy: cfg.Policy, inForce: cfg.InForce, base: strings.TrimSuffix(cfg.HTTPBase, "/"), shards: 16,
-		deadline: 30 * time.Second, refusals: cfg.Refusals, now: cfg.Now, logger: cfg.Logger, abandoned: cfg.Abandoned, fault: cfg.Fault, hold: cfg.Hold,
+		deadline: 30 * time.Second, refusals: cfg.Refusals, now: cfg.Now, logger: cfg.Logger, abandoned: cfg.Abandoned, fault: cfg.Fault, hold: cfg.Hold, revoked: cfg.Revoked,
 		byName: map[string]*issuer{}, byKey: map[identity.KeyID]*issuer{}, linter: linter,
 	}
 	if cfg.Shards > 0 {
@@ -141,6 +146,9 @@ func New(cfg Config) (*Authority, error) {
 	}
 	if a.now == nil {
 		a.now = time.Now
+	}
+	if a.revoked == nil {
+		a.revoked = func(Change) {}
 	}
 	if a.hold == nil {
 		a.hold = func() error { return nil }

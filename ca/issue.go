@@ -147,7 +147,7 @@ func (a *Authority) begin(ctx context.Context, req identity.Request) (begun, err
 	}
 	b := begun{now: a.now()}
 	var err error
-	b.decision, b.is, err = a.decide(req, b.now)
+	b.decision, b.is, err = a.decide(ctx, req, b.now)
 	return b, err
 }
 

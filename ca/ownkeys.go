@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/problem"
@@ -14,11 +15,13 @@ import (
 // for one of them would let what the CA signs speak for that name.
 type ownKeys struct {
 	signing map[identity.KeyID]bool // of issuers, the CAs above them, checkpoints
-	server  identity.KeyID          // zero: none
+	// serving has the KeyIDs for which the server itself has asked: its TLS key
+	// and its OCSP responders' keys, also those made while it runs.
+	serving sync.Map
 }
 
-func newOwnKeys(cfg Config) (ownKeys, error) {
-	own := ownKeys{signing: map[identity.KeyID]bool{}}
+func newOwnKeys(cfg Config) (*ownKeys, error) {
+	own := &ownKeys{signing: map[identity.KeyID]bool{}}
 	all := append([]crypto.PublicKey{}, cfg.Keys...)
 	for _, is := range cfg.Issuers {
 		for _, cert := range append([]*x509.Certificate{is.Certificate}, is.Chain...) {
@@ -35,24 +38,29 @@ func newOwnKeys(cfg Config) (ownKeys, error) {
 	if cfg.ServerKey == nil {
 		return own, nil
 	}
-	var err error
-	if own.server, err = identity.KeyIDOf(cfg.ServerKey); err != nil {
+	server, err := identity.KeyIDOf(cfg.ServerKey)
+	if err != nil {
 		return own, fmt.Errorf("the server's key: %w", err)
 	}
-	if own.signing[own.server] {
+	if own.signing[server] {
 		return own, errors.New("the server's key is also a key that the CA signs with")
 	}
+	own.serving.Store(server, true)
 	return own, nil
 }
 
 // check refuses a request for a key of the CA: BadCSR, KEY_OF_THE_CA.
-func (o ownKeys) check(req identity.Request) error {
+func (o *ownKeys) check(req identity.Request) error {
 	id, err := identity.KeyIDOf(req.PublicKey)
 	if err != nil {
 		return &problem.Problem{Kind: problem.BadCSR, Reason: "KEY_TYPE", Detail: "the key cannot stand in a certificate", Err: err}
 	}
-	mayServe := req.Principal.Method == identity.System
-	if !o.signing[id] && (id != o.server || mayServe) {
+	_, serving := o.serving.Load(id)
+	if req.Principal.Method == identity.System && !o.signing[id] {
+		o.serving.Store(id, true)
+		return nil
+	}
+	if !o.signing[id] && !serving {
 		return nil
 	}
 	return &problem.Problem{

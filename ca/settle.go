@@ -95,11 +95,14 @@ func (a *Authority) abandon(ctx context.Context, row storage.Certificate, reason
 	if !revoke {
 		return a.commitAbandon(ctx, slices.Concat(abandon, attached))
 	}
-	cmd, err := a.revocation(Revocation{Issuer: row.Issuer, Serial: row.Serial, Reason: identity.Unspecified, Actor: systemActor})
+	cmd, err := a.revocation(row.Issuer, row.Serial, identity.Unspecified, systemActor)
 	if err != nil {
 		return err
 	}
 	err = a.commitAbandon(ctx, slices.Concat(abandon, storage.Unit{cmd}, attached))
+	if err == nil || maybeDurable(err) {
+		a.revoked(changeOf(row))
+	}
 	if errors.Is(err, storage.ErrConflict) { // perhaps it is the revocation that is there already
 		err = a.commitAbandon(ctx, slices.Concat(abandon, attached))
 	}

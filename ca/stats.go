@@ -15,8 +15,9 @@ type Stats struct {
 	// Refused counts refusals by reason code: of each violation if there are
 	// some, else of the problem.
 	Refused map[string]uint64
-	// Signatures counts the uses of issuers' keys, by issuer name.
-	Signatures map[string]uint64
+	// Signatures counts the uses of issuers' keys, by issuer name: for
+	// certificates, for CRLs and for OCSP answers.
+	Signatures, CRLSignatures, OCSPSignatures map[string]uint64
 }
 
 // counters are the live Stats.
@@ -26,6 +27,7 @@ type counters struct {
 	mu         sync.Mutex
 	refused    map[string]uint64
 	signatures map[string]uint64
+	crls, ocsp map[string]uint64 // signatures for these purposes
 }
 
 func (c *counters) addRefused(reason string) { c.add(&c.refused, reason) }
@@ -49,5 +51,6 @@ func (a *Authority) Stats() Stats {
 	return Stats{
 		Issued: c.issued.Load(), Repeated: c.repeated.Load(), Abandoned: c.abandoned.Load(), Revoked: c.revoked.Load(),
 		Refused: maps.Clone(c.refused), Signatures: maps.Clone(c.signatures),
+		CRLSignatures: maps.Clone(c.crls), OCSPSignatures: maps.Clone(c.ocsp),
 	}
 }

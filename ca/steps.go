@@ -49,7 +49,7 @@ type intent struct {
 }
 
 // decide is step 2: the request's form, its key, the policy, the issuer.
-func (a *Authority) decide(req identity.Request, now time.Time) (policy.Decision, *issuer, error) {
+func (a *Authority) decide(ctx context.Context, req identity.Request, now time.Time) (policy.Decision, *issuer, error) {
 	if err := checkForm(req); err != nil {
 		return policy.Decision{}, nil, err
 	}
@@ -60,7 +60,7 @@ func (a *Authority) decide(req identity.Request, now time.Time) (policy.Decision
 		return policy.Decision{}, nil, err
 	}
 	decision, err := a.policy().Decide(req, now)
-	if err != nil {
+	if err = a.blockedToo(ctx, req.PublicKey, err); err != nil {
 		return policy.Decision{}, nil, err
 	}
 	is := a.byName[decision.Issuer]
@@ -131,8 +131,21 @@ func (a *Authority) urls(is *issuer, shard uint16) x509cert.URLs {
 	return x509cert.URLs{
 		OCSP:      a.base + "/ocsp",
 		CAIssuers: a.base + "/ca/" + name + ".crt",
-		CRL:       fmt.Sprintf("%s/crl/%s/%d.crl", a.base, name, shard),
+		CRL:       a.crlURL(is, shard),
 	}
+}
+
+// crlURL is where the CRL of a shard is: in its certificates and, word for word,
+// in the CRL itself (RFC 5280 §5.2.5).
+func (a *Authority) crlURL(is *issuer, shard uint16) string {
+	if a.base == "" {
+		return ""
+	}
+	return a.base + crlPath(is.Name, shard)
+}
+
+func crlPath(issuer string, shard uint16) string {
+	return fmt.Sprintf("/crl/%s/%d.crl", url.PathEscape(issuer), shard)
 }
 
 // check is step 4.
@@ -168,7 +181,10 @@ func (a *Authority) reserve(ctx context.Context, d drafted, tbs []byte, attach A
 		NotBefore: decision.NotBefore, NotAfter: decision.NotAfter, CRLShard: d.shard,
 		Incarnation: a.incarnation, Deadline: d.now.Add(a.deadline).UTC().Truncate(time.Millisecond),
 	}
-	receipt, err := a.commitUnder(ctx, decision.Policy, slices.Concat(storage.Unit{reserve}, labels, attach.Reserve))
+	receipt, err := a.commitUnder(ctx, decision.Policy, slices.Concat(storage.Unit{reserve, notBlocked(spki)}, labels, attach.Reserve))
+	if errors.Is(err, storage.ErrConflict) { // perhaps the key was blocked meanwhile
+		err = a.blockedToo(ctx, req.PublicKey, err)
+	}
 	if err != nil {
 		return intent{}, err
 	}

@@ -114,7 +114,8 @@ func (f *fixture) issue(owner string, validity time.Duration, profile string, na
 
 func (f *fixture) revoke(c storage.Certificate) {
 	f.t.Helper()
-	f.must(f.authority.Revoke(f.t.Context(), ca.Revocation{Issuer: c.Issuer, Serial: c.Serial, Actor: "test:x"}))
+	_, err := f.authority.Revoke(f.t.Context(), ca.Revocation{Issuer: c.Issuer, Serial: c.Serial, Actor: "test:x"})
+	f.must(err)
 }
 
 // search walks all pages and answers the ledger indexes.

@@ -20,8 +20,12 @@ import (
 // caller of no grants but the caller's own.
 func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
 	granted, broken := e.grantsOf(req)
+	system := req.Principal.Method == identity.System
 	offered := e.offered(granted)
 	profile, ok := e.Profile(req.Profile)
+	if !ok && system {
+		profile, ok = e.builtIn[req.Profile]
+	}
 	if !ok {
 		return Decision{}, denied(append(broken, unknownProfile(req.Profile, granted, offered)))
 	}
@@ -29,7 +33,6 @@ func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
 	if !e.detached {
 		issuer = e.issuers[profile.Issuer]
 	}
-	system := req.Principal.Method == identity.System
 
 	// 1. The profile: kind, key, names as such, labels, time.
 	broken = append(broken, checkForm(profile, req)...)

@@ -46,6 +46,24 @@ type Issuer struct {
 type System struct {
 	Names   []identity.Identifier
 	Profile string
+	// Responders is how long an OCSP responder certificate lasts. If it is not
+	// zero, system:server, and nobody else under any grant, may also have the
+	// built-in profile ResponderProfile of each issuer, for the same names.
+	Responders time.Duration
+}
+
+// ResponderProfile is the name of the built-in profile of an issuer's OCSP
+// responder certificates (RFC 6960 §4.2.2.2). No document's profile can have it.
+func ResponderProfile(issuer string) string { return "ocsp-responder:" + issuer }
+
+// responderProfile is that profile: P-256, for signing OCSP responses only.
+func responderProfile(issuer string, life time.Duration) Profile {
+	return Profile{
+		Name: ResponderProfile(issuer), Kind: identity.X509, Issuer: issuer, Keys: []string{"ecdsa-p256"},
+		Validity: Validity{Default: Duration(life), Max: Duration(life), Backdate: Duration(time.Minute)},
+		KeyUsage: []string{"digital_signature"}, ExtKeyUsage: []string{"ocsp_signing"}, MaxNames: 100,
+		Lints: []string{"rfc5280", "certwright"},
+	}
 }
 
 // Decision is a permission: the profile and the bounds that hold.
@@ -77,8 +95,9 @@ type Engine struct {
 	issuers    map[string]*issuer
 	detached   bool // the issuers are not known
 	grants     []*grant
-	deny       *patterns // for every caller but the server
-	system     *grant    // nil: the server has nothing for itself
+	deny       *patterns          // for every caller but the server
+	system     *grant             // nil: the server has nothing for itself
+	builtIn    map[string]Profile // the system grant's alone
 	conditions []*condition
 	warnings   []string
 }
@@ -88,7 +107,7 @@ type Engine struct {
 func New(cfg Config) (*Engine, error) {
 	c := newCompiler(cfg.File, cfg.Data)
 	e := &Engine{data: slices.Clone(cfg.Data), hash: sha256.Sum256(cfg.Data), document: &c.doc,
-		profiles: map[string]Profile{}, issuers: map[string]*issuer{}, detached: cfg.WithoutIssuers,
+		profiles: map[string]Profile{}, builtIn: map[string]Profile{}, issuers: map[string]*issuer{}, detached: cfg.WithoutIssuers,
 		grants: c.grants, deny: c.deny, conditions: c.conditions}
 	for _, p := range c.doc.Profiles {
 		e.profiles[p.Name] = p
@@ -110,6 +129,13 @@ func New(cfg Config) (*Engine, error) {
 		}
 		e.system = &grant{name: "system", profiles: []string{cfg.System.Profile}, owner: systemOwner,
 			exact: append([]identity.Identifier{}, cfg.System.Names...)}
+	}
+	if e.system != nil && cfg.System.Responders > 0 {
+		for _, in := range cfg.Issuers {
+			p := responderProfile(in.Name, cfg.System.Responders)
+			e.builtIn[p.Name] = p
+			e.system.profiles = append(e.system.profiles, p.Name)
+		}
 	}
 	if err := c.read.Err(); err != nil {
 		return nil, err

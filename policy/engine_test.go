@@ -338,6 +338,44 @@ func TestSystem(t *testing.T) {
 	}
 }
 
+// TestResponderProfiles: the built-in profiles are the server's alone.
+func TestResponderProfiles(t *testing.T) {
+	cfg := Config{File: "p", Data: []byte(base + grants), Issuers: []Issuer{{Name: "issuing", NotAfter: now.AddDate(1, 0, 0)}},
+		System: System{Profile: "server", Names: []identity.Identifier{{Type: identity.DNS, Value: "localhost"}}, Responders: 72 * time.Hour}}
+	e, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := ResponderProfile("issuing")
+	req := ask(t, name, "dns:localhost")
+	req.Principal = identity.Principal{Method: identity.System, ID: "server"}
+	if d := expect(t, e, req); d.Issuer != "issuing" || d.Profile.ExtKeyUsage[0] != "ocsp_signing" || d.NotAfter.Sub(d.NotBefore) >= 72*time.Hour {
+		t.Errorf("%+v", d)
+	}
+	for _, p := range []identity.Principal{
+		{Method: identity.LocalSocket, ID: "admin", Roles: []identity.Role{identity.RoleAdmin}},
+		{Method: identity.Token, ID: "t", Bound: &identity.Bound{Name: "token:t", Profiles: []string{name}, Owner: "o", Allow: identity.Names{DNS: []string{"localhost"}}}},
+		{Method: identity.System, ID: "other"},
+	} {
+		req.Principal = p
+		if _, err := e.Decide(req, now); problem.KindOf(err) != problem.Denied {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+	if err := e.CheckBound(identity.Bound{Profiles: []string{name}, Owner: "o", Allow: identity.Names{DNS: []string{"x"}}}); err == nil {
+		t.Error("a token may carry the responders' profile")
+	}
+	if _, ok := e.Profile(name); ok {
+		t.Error("the responders' profile is listed")
+	}
+	req.Principal = identity.Principal{Method: identity.System, ID: "server"}
+	cfg.System.Responders = 0
+	if e, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, e, req, ReasonProfileUnknown)
+}
+
 func TestEngineIsStable(t *testing.T) {
 	e := engine(t, grants)
 	data := e.Data()

@@ -126,6 +126,27 @@ func (p published) handler() http.Handler {
 	return mux
 }
 
+// relying serves what relying parties ask. OCSP requests are in the path, where
+// no mux may clean them.
+func (s *Server) relying(rest http.Handler) http.Handler {
+	r, root := s.rooms, http.Handler(nil)
+	if s.published.crl != nil {
+		root = static("application/pkix-crl", s.published.crl)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch path := req.URL.Path; {
+		case path == ocspPath || strings.HasPrefix(path, ocspPath+"/"):
+			r.ocsp.ServeHTTP(w, req)
+		case path == rootCRLPath && root != nil && !r.crls.Has(path) && (req.Method == http.MethodGet || req.Method == http.MethodHead):
+			root.ServeHTTP(w, req)
+		case strings.HasPrefix(path, crlPath):
+			r.crls.ServeHTTP(w, req)
+		default:
+			rest.ServeHTTP(w, req)
+		}
+	})
+}
+
 func static(kind string, body []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", kind)

@@ -59,7 +59,7 @@ func one(kind prometheus.ValueType, name, help string, value func() float64) gau
 
 func newMetrics(r *rooms, version string) (*metrics, error) {
 	m := &metrics{registry: prometheus.NewRegistry(), traffic: newTraffic()}
-	all := slices.Concat(authorityGauges(r), storeGauges(r), expiryGauges(r), gauges{
+	all := slices.Concat(authorityGauges(r), storeGauges(r), expiryGauges(r), ocspGauges(r), crlGauges(r), gauges{
 		read(prometheus.GaugeValue, "build_info", "1, with the version of the program and of Go.", []string{"version", "goversion"},
 			func(emit func(float64, ...string)) { emit(1, version, runtime.Version()) }),
 		one(prometheus.CounterValue, "panics_total", "Panics while a call was served. It must stay 0.",
@@ -68,7 +68,7 @@ func newMetrics(r *rooms, version string) (*metrics, error) {
 			func() float64 { return float64(r.api.Stats().Failed) }),
 	})
 	for _, c := range []prometheus.Collector{
-		all, m.traffic.requests, m.traffic.seconds, collectors.NewGoCollector(),
+		all, latency{r.ocsp}, m.traffic.requests, m.traffic.seconds, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := m.registry.Register(c); err != nil {
@@ -95,6 +95,12 @@ func authorityGauges(r *rooms) gauges {
 		read(counter, "key_signatures_total", "Uses of the authority's keys by purpose.", []string{"key", "purpose"}, func(emit func(float64, ...string)) {
 			for issuer, n := range r.authority.Stats().Signatures {
 				emit(float64(n), issuer, "certificate")
+			}
+			for issuer, n := range r.authority.Stats().CRLSignatures {
+				emit(float64(n), issuer, "crl")
+			}
+			for issuer, n := range r.authority.Stats().OCSPSignatures {
+				emit(float64(n), issuer, "ocsp")
 			}
 			emit(float64(r.log.Stats().Signatures), "checkpoint", "checkpoint")
 		}),

@@ -9,12 +9,18 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/problem"
+	"github.com/certwright/certwright/server/config"
+	"github.com/certwright/certwright/server/datadir"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -34,15 +40,21 @@ type issuer interface {
 // ownCertificate is the server's own TLS certificate: issued by its own CA
 // through the one door, renewed at two thirds of its life.
 type ownCertificate struct {
-	issuer  issuer
-	store   storage.CertificateReader
-	signer  crypto.Signer
-	names   []identity.Identifier
-	chains  map[identity.KeyID][][]byte // of each issuer, DER, for a certificate that is used again
-	root    []byte                      // DER; shown too, for clients that know its fingerprint only
+	issuer issuer
+	store  storage.CertificateReader
+	signer crypto.Signer
+	names  []identity.Identifier
+	chains map[identity.KeyID][][]byte // of each issuer, DER, for a certificate that is used again
+	// staple is ocsp.Responder's; nil: nothing is stapled.
+	staple func(ctx context.Context, issuer identity.KeyID, serial identity.Serial) ([]byte, time.Time, error)
+	// rekey makes another key for the server; nil: there is only the one.
+	rekey   func(ctx context.Context) (crypto.Signer, error)
+	keyIDs  map[string]identity.KeyID // of each issuer, by its subject key identifier
+	root    []byte                    // DER; shown too, for clients that know its fingerprint only
 	now     func() time.Time
 	logger  *slog.Logger
 	current atomic.Pointer[tls.Certificate]
+	revoked chan struct{} // receives when the certificate in use was revoked
 	renewed chan struct{} // receives after each renewal; for tests
 }
 
@@ -50,11 +62,35 @@ type ownCertificate struct {
 const retryOwn = time.Minute
 
 // get is for tls.Config.GetCertificate.
-func (o *ownCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if cert := o.current.Load(); cert != nil {
-		return cert, nil
+func (o *ownCertificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	cert := o.current.Load()
+	if cert == nil {
+		return nil, errors.New("the server has no certificate yet")
 	}
-	return nil, errors.New("the server has no certificate yet")
+	ctx, cancel := context.WithTimeout(hello.Context(), stapleTimeout)
+	defer cancel()
+	with := *cert
+	with.OCSPStaple = o.stapled(ctx, cert.Leaf)
+	return &with, nil
+}
+
+// stapleTimeout is how long a handshake waits for its staple, which mostly is at
+// hand.
+const stapleTimeout = 200 * time.Millisecond
+
+// stapled is the OCSP answer for the certificate; nil if there is none in time: a
+// client that needs it asks itself.
+func (o *ownCertificate) stapled(ctx context.Context, leaf *x509.Certificate) []byte {
+	issuer, known := o.keyIDs[string(leaf.AuthorityKeyId)]
+	serial, err := identity.SerialFromBig(leaf.SerialNumber)
+	if err != nil || !known || o.staple == nil {
+		return nil
+	}
+	body, _, err := o.staple(ctx, issuer, serial)
+	if err != nil {
+		return nil
+	}
+	return body
 }
 
 // start takes up the certificate of an earlier run, or has one issued.
@@ -89,8 +125,24 @@ func (o *ownCertificate) earlier(ctx context.Context) *tls.Certificate {
 	return nil
 }
 
-// renew has a certificate issued and puts it in place.
+// renew has a certificate issued and puts it in place. A key that is blocked,
+// because one of its certificates was revoked as compromised, is replaced first.
 func (o *ownCertificate) renew(ctx context.Context) error {
+	err := o.obtain(ctx)
+	var p *problem.Problem
+	if !errors.As(err, &p) || p.Code() != "BLOCKED_KEY" || o.rekey == nil {
+		return err
+	}
+	signer, err := o.rekey(ctx)
+	if err != nil {
+		return fmt.Errorf("the server's own key is compromised, and there is no other: %w", err)
+	}
+	o.logger.WarnContext(ctx, "the server's own key was compromised: it has another one")
+	o.signer = signer
+	return o.obtain(ctx)
+}
+
+func (o *ownCertificate) obtain(ctx context.Context) error {
 	issued, err := o.issuer.Issue(ctx, identity.Request{
 		Kind: identity.X509, Profile: serverProfile, Principal: serverPrincipal(), Identifiers: o.names, PublicKey: o.signer.Public(),
 	}, ca.Attach{})
@@ -120,12 +172,25 @@ func renewAt(notBefore, notAfter time.Time) time.Time {
 	return notBefore.Add(notAfter.Sub(notBefore) * 2 / 3)
 }
 
+// lost hears of a revocation, and has another certificate issued if it is of the
+// one in use.
+func (o *ownCertificate) lost(serial identity.Serial) {
+	if cert := o.current.Load(); cert == nil || cert.Leaf.SerialNumber.Cmp(serial.Big()) != 0 {
+		return
+	}
+	select {
+	case o.revoked <- struct{}{}:
+	default:
+	}
+}
+
 // run renews until ctx ends. A renewal that fails is logged and tried again.
 func (o *ownCertificate) run(ctx context.Context) error {
+	var dead *x509.Certificate
 	for {
 		leaf := o.current.Load().Leaf
 		wait := renewAt(leaf.NotBefore, leaf.NotAfter).Sub(o.now())
-		if wait <= 0 {
+		if wait <= 0 || dead == leaf {
 			wait = retryOwn + rand.N(retryOwn/4) //nolint:gosec // jitter is no secret
 			err := o.renew(ctx)
 			if ctx.Err() != nil {
@@ -144,6 +209,9 @@ func (o *ownCertificate) run(ctx context.Context) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
+		case <-o.revoked:
+			timer.Stop()
+			dead = leaf
 		case <-timer.C:
 		}
 	}
@@ -154,4 +222,14 @@ func (o *ownCertificate) tell() {
 	case o.renewed <- struct{}{}:
 	default:
 	}
+}
+
+// newServerKey puts another key in the place of the server's own, which stays
+// beside it under another name.
+func newServerKey(ctx context.Context, c *config.Config) (crypto.Signer, error) {
+	path := filepath.Join(c.Data, datadir.ServerKey)
+	if err := os.Rename(path, path+".compromised"); err != nil {
+		return nil, err
+	}
+	return keys.Create(ctx, keys.Config{URI: "file:" + datadir.ServerKey, Dir: c.Data, Passphrase: c.Passphrase()}, keys.ECDSAP256)
 }

@@ -13,10 +13,13 @@ import (
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/crl"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
+	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/ocsp"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
@@ -35,7 +38,10 @@ type rooms struct {
 	tokens    *token.Tokens
 	inventory *inventory.Inventory
 	expiries  *inventory.Expiries
+	bulk      *bulk.Operations
 	api       *api.Server
+	ocsp      *ocsp.Responder
+	crls      *crl.Publisher
 	own       *ownCertificate
 	clock     *clockGuard
 	watch     *watch
@@ -89,7 +95,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		Store: r.store, Policy: r.policies.Engine, InForce: r.policies.InForce, Issuers: opened.authority,
 		Keys: []crypto.PublicKey{s.root.PublicKey, r.keys.checkpoint.Public()}, ServerKey: r.keys.server.Public(),
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
-		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Now: r.now, Logger: logger,
+		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Revoked: r.revoked, Now: r.now, Logger: logger,
 	})
 	if err != nil {
 		return r, err
@@ -98,6 +104,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		return r, fmt.Errorf("unresolved intents of an earlier run: %w", err)
 	} else if n > 0 {
 		logger.WarnContext(ctx, "intents of an earlier run were abandoned", countAttr(n))
+	}
+	if err := r.openRevocation(ctx, s); err != nil {
+		return r, err
 	}
 	if err := r.openAPI(s); err != nil {
 		return r, err
@@ -140,7 +149,7 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 		return issuers{}, err
 	}
 	r.policies, err = ca.OpenPolicies(ctx, ca.PoliciesConfig{
-		Store: r.store, Issuers: opened.policy, System: policy.System{Names: r.keys.names, Profile: serverProfile},
+		Store: r.store, Issuers: opened.policy, System: policy.System{Names: r.keys.names, Profile: serverProfile, Responders: responderLife(c)},
 		ServerKey: r.keys.server.Public(), First: data, File: file, Now: r.now, Logger: s.logger,
 		Openable: func(doc *policy.Document) error {
 			_, err := openIssuers(context.WithoutCancel(ctx), c, doc, s.root)
@@ -179,7 +188,12 @@ func (r *rooms) openAPI(s *Server) (err error) {
 		return err
 	}
 	r.expiries = r.inventory.Expiries()
+	r.bulk, err = bulk.New(bulk.Config{Store: r.store, Authority: r.authority, Inventory: r.inventory, Now: r.now, Logger: logger})
+	if err != nil {
+		return err
+	}
 	r.api, err = api.New(api.Config{
+		CRLs: r.crls, Bulk: r.bulk,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
 		Tokens: r.tokens, Inventory: r.inventory, Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
 		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
@@ -190,11 +204,15 @@ func (r *rooms) openAPI(s *Server) (err error) {
 
 // startOwn has the server's own certificate issued.
 func (r *rooms) startOwn(ctx context.Context, s *Server) error {
+	c := &s.options.Config
 	r.own = &ownCertificate{
 		issuer: r.authority, store: r.store, signer: r.keys.server, names: r.keys.names, now: r.now, logger: s.logger,
-		root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, renewed: make(chan struct{}, 1),
+		staple: r.ocsp.Staple, rekey: func(ctx context.Context) (crypto.Signer, error) { return newServerKey(ctx, c) },
+		root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, keyIDs: map[string]identity.KeyID{},
+		revoked: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 	}
 	for _, info := range r.authority.Issuers() {
+		r.own.keyIDs[string(info.Certificate.SubjectKeyId)] = info.KeyID
 		for _, cert := range info.Chain {
 			r.own.chains[info.KeyID] = append(r.own.chains[info.KeyID], cert.Raw)
 		}

@@ -99,6 +99,9 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	g.work(r.authority.Run)
 	g.work(r.refusals.Run)
 	g.work(r.own.run)
+	g.work(r.ocsp.Run)
+	g.work(r.crls.Run)
+	g.work(r.bulk.Run)
 	g.work(r.clock.run)
 	g.work(r.watch.run)
 	g.work(func(ctx context.Context) error {

@@ -196,7 +196,7 @@ func (s *Server) handlers() (https, plain, metrics http.Handler, err error) {
 	}
 	t := s.metrics.traffic
 	https = t.http("https", s.logger, secured(streams(rest)))
-	plain = t.http("http", s.logger, s.published.handler())
+	plain = t.http("http", s.logger, s.relying(s.published.handler()))
 	metrics = s.health.handler(s.metrics.handler())
 	return https, plain, metrics, nil
 }

@@ -82,14 +82,17 @@ func testMetrics(t *testing.T, r *running) {
 	t.Helper()
 	_, body := r.get("http://" + r.Metrics + "/metrics")
 	for _, want := range []string{
-		"certwright_certificates_issued_total 2\n", `certwright_requests_refused_total{reason="`, "certwright_panics_total 0\n",
-		`certwright_key_signatures_total{key="issuing",purpose="certificate"} 2`, `purpose="checkpoint"`, "certwright_storage_fsyncs_total ",
+		"certwright_certificates_issued_total 3\n", `certwright_requests_refused_total{reason="`, "certwright_panics_total 0\n",
+		`certwright_key_signatures_total{key="issuing",purpose="certificate"} 3`, `purpose="checkpoint"`, "certwright_storage_fsyncs_total ",
 		"certwright_storage_units_total ", "certwright_storage_transactions_total ", "certwright_storage_queue_length 0\n",
 		"certwright_ledger_entries ", "certwright_ledger_checkpoint_age_seconds ", "certwright_intents_unresolved 0\n",
 		"certwright_server_certificate_expiry_timestamp_seconds ", `certwright_issuer_expiry_timestamp_seconds{issuer="issuing"}`,
 		`certwright_build_info{goversion="go`, `version="test"} 1`, "certwright_signing_held 0\n",
 		`code="OK",listener="socket",method="/certwright.v1.CertificateService/SignCertificate"} 1`,
 		`certwright_requests_total{code="401",listener="https",method="GET"} 1`, "certwright_request_seconds_bucket",
+		`certwright_ocsp_answers_total{status="good"} `, "certwright_ocsp_cache_hits_total ", "certwright_ocsp_request_seconds_bucket",
+		`certwright_ocsp_responder_certificate_expiry_timestamp_seconds{issuer="issuing"} 1`, `certwright_crl_age_seconds{issuer="issuing"} `,
+		`certwright_crl_next_update_timestamp_seconds{issuer="issuing"} `, "certwright_crl_build_failures_total 0\n",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the metrics lack %q", want)

@@ -126,8 +126,8 @@ type DeleteRecord struct {
 	IfVersion  uint64
 }
 
-// RequireRecord is a precondition alone: the record stands at this version,
-// else ErrConflict.
+// RequireRecord is a precondition alone: the record stands at this version (0:
+// there is none), else ErrConflict.
 type RequireRecord struct {
 	Collection string
 	ID         string

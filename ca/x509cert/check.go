@@ -249,6 +249,9 @@ func extensionsOf(w Want, usage x509.KeyUsage, purposes, subject bool) map[strin
 	if purposes {
 		expected[oidExtKeyUsage.String()] = false
 	}
+	if slices.Contains(w.Decision.Profile.ExtKeyUsage, ocspSigning) {
+		expected[oidNoCheck.String()] = false
+	}
 	if w.URLs.OCSP != "" || w.URLs.CAIssuers != "" {
 		expected[oidAuthorityInfo.String()] = false
 	}
@@ -266,6 +269,9 @@ func compareExtensions(cert *x509.Certificate, expected map[string]bool, purpose
 			return fmt.Errorf("extension %s, critical %t", ext.Id, ext.Critical)
 		}
 		delete(expected, ext.Id.String()) // a second one is not expected
+		if ext.Id.Equal(oidNoCheck) && !bytes.Equal(ext.Value, asn1.NullBytes) {
+			return errors.New("id-pkix-ocsp-nocheck")
+		}
 		if ext.Id.Equal(oidExtKeyUsage) {
 			if rest, err := asn1.Unmarshal(ext.Value, &got); err != nil || len(rest) > 0 {
 				return errors.New("extended key usage")

@@ -5,6 +5,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -73,6 +74,9 @@ func Draft(w Want) ([]byte, error) {
 				addAuthorityInfo(b, w.URLs)
 				addNames(b, w.Request.Identifiers, cn == "")
 				addCRLPoint(b, w.URLs.CRL)
+				if slices.Contains(w.Decision.Profile.ExtKeyUsage, ocspSigning) {
+					addExtension(b, oidNoCheck, false, func(b *cryptobyte.Builder) { b.AddASN1NULL() })
+				}
 			})
 		})
 	})

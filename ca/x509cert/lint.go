@@ -26,6 +26,9 @@ const (
 // registry is slow. Safe for concurrent use.
 type Linter struct {
 	sets map[string]zlints
+	crls []*lint.RevocationListLint // of RFC 5280
+
+	crlConfig lint.Configuration
 }
 
 // zlints are some of zlint's lints, with the configuration they run under.
@@ -49,6 +52,9 @@ func NewLinter() (*Linter, error) {
 			return nil, fmt.Errorf("lints %s: there are none", name)
 		}
 		l.sets[name] = set
+		if name == LintRFC5280 {
+			l.crls, l.crlConfig = registry.RevocationListLints().Lints(), registry.GetConfiguration()
+		}
 	}
 	return l, nil
 }

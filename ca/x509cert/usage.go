@@ -29,8 +29,13 @@ func keyUsage(names []string) (x509.KeyUsage, error) {
 	return usage, nil
 }
 
+// ocspSigning is the purpose of OCSP responders; their certificates carry
+// id-pkix-ocsp-nocheck as well (RFC 6960 §4.2.2.2.1).
+const ocspSigning = "ocsp_signing"
+
 // extKeyUsages are the key purposes (RFC 5280 §4.2.1.12) of a profile's names
-// for them. anyExtendedKeyUsage and OCSPSigning have none.
+// for them. anyExtendedKeyUsage has none, and ocsp_signing only the policy's
+// built-in responder profiles have.
 func extKeyUsages(names []string) ([]asn1.ObjectIdentifier, error) {
 	oids := make([]asn1.ObjectIdentifier, 0, len(names))
 	for _, name := range names {
@@ -46,6 +51,8 @@ func extKeyUsages(names []string) ([]asn1.ObjectIdentifier, error) {
 			purpose = 4
 		case "time_stamping":
 			purpose = 8
+		case ocspSigning:
+			purpose = 9
 		default:
 			return nil, fmt.Errorf("extended key usage %.32q is not issued", name)
 		}

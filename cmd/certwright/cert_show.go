@@ -78,12 +78,15 @@ func (a *app) findCertificate(ctx context.Context, text string) (*pb.Certificate
 	err := a.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
 		client := pb.NewCertificateServiceClient(conn)
 		if serial != "" {
-			page, err := client.ListCertificates(ctx, &pb.ListCertificatesRequest{PageSize: 1, Filter: "serial = " + quoted(serial)})
+			page, err := client.ListCertificates(ctx, &pb.ListCertificatesRequest{PageSize: 2, Filter: "serial = " + quoted(serial)})
 			if err != nil {
 				return err
 			}
 			if len(page.GetCertificates()) == 0 {
 				return failf(exitNotFound, "there is no certificate with serial %s; certwright cert list shows what there is", serial)
+			}
+			if len(page.GetCertificates()) > 1 {
+				return failf(exitConflict, "several certificates have the serial %s; certwright cert list --filter 'serial = \"%s\"' -o name shows their IDs: name one of them", serial, serial)
 			}
 			found = page.GetCertificates()[0]
 			if id = found.GetId(); id == "" { // reserved or abandoned: there is no more

@@ -87,7 +87,7 @@ func (a *app) certificateStory(c *pb.Certificate) rows {
 		"+CRL shard", "+Key ID", "+|PEM", "+|Chain")}
 	revoked, index := "", strconv.FormatUint(c.GetLedgerIndex(), 10)
 	if v := c.GetRevocation(); v != nil {
-		revoked = stamp(v.GetRevokeTime()) + ", " + word(v.GetReason())
+		revoked = stamp(v.GetRevokeTime()) + ", " + reasonName(v.GetReason())
 	}
 	token, _ := strings.CutPrefix(c.GetRequester(), "token:")
 	if token == c.GetRequester() {

@@ -242,7 +242,7 @@ func (a *app) paint(cell string) string {
 		return cell
 	}
 	switch cell {
-	case "issued", "active", "allowed", "ok":
+	case "issued", "active", "allowed", "ok", "good":
 		return "\x1b[32m" + cell + "\x1b[0m"
 	case "reserved", "prepared", "used_up", "expired", "superseded", "retired":
 		return "\x1b[33m" + cell + "\x1b[0m"

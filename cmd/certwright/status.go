@@ -119,6 +119,9 @@ func codeOfReason(reason string, otherwise int) int {
 			return codeOf(kind)
 		}
 	}
+	if reason == "BLOCKED_KEY" { // a sort of BAD_CSR
+		return exitDenied
+	}
 	return otherwise
 }
 

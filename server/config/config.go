@@ -34,6 +34,7 @@ type Config struct {
 	Policy string `json:"policy"`
 	Ledger Ledger `json:"ledger"`
 	Keys   Keys   `json:"keys"`
+	OCSP   OCSP   `json:"ocsp"`
 	CRL    CRL    `json:"crl"`
 	Limits Limits `json:"limits"`
 	Log    Log    `json:"log"`
@@ -50,8 +51,8 @@ type Listen struct {
 	HTTPS string `json:"https" flag:"https"`
 	// gRPC, over TLS.
 	GRPC string `json:"grpc" flag:"grpc"`
-	// Plain HTTP for what relying parties fetch: the CA certificates that the
-	// certificates' AIA extension names.
+	// Plain HTTP for what relying parties fetch: OCSP answers, CRLs, and the CA
+	// certificates, as the certificates name them.
 	HTTP string `json:"http" flag:"http"`
 	// Plain HTTP for operators: /metrics, /healthz, /livez, /readyz. Keep it on
 	// loopback or a management network: it asks nobody who they are.
@@ -97,8 +98,31 @@ type Keys struct {
 	Credential string `json:"credential"`
 }
 
+// OCSP is about the answers at /ocsp of the http listener (RFC 6960).
+type OCSP struct {
+	// How long an answer lasts, from thisUpdate to nextUpdate. 5m to 7d. It is kept
+	// for half of that, unless the certificate is revoked; HTTP caches may keep it
+	// for a minute.
+	Lifetime policy.Duration `json:"lifetime"`
+	// Who signs the answers. responder: a responder certificate with a key of its own,
+	// which each issuer issues and renews by itself; the issuer's key stands in
+	// while there is none. issuer: the issuer's key.
+	Signer string `json:"signer"`
+	// Most memory that kept answers may take, in bytes.
+	CacheBytes int `json:"cache_bytes"`
+}
+
 // CRL is about certificate revocation lists.
 type CRL struct {
+	// How long a list lasts, from thisUpdate to nextUpdate. 15m to 90d. It is built
+	// anew at a third of that.
+	Lifetime policy.Duration `json:"lifetime"`
+	// How long after a revocation the shard's list is built; what is revoked
+	// meanwhile comes into the same list. 1s to 1h.
+	RebuildDelay policy.Duration `json:"rebuild_delay"`
+	// Most entries of an issuer's complete list, at /crl/ISSUER.crl; with more there
+	// is none. 0: there never is one.
+	CompleteLimit int `json:"complete_limit"`
 	// How many shards an issuer's CRL has, 1 to 1024. Each certificate names its shard for ever;
 	// a change holds for new certificates.
 	Shards int `json:"shards"`
@@ -148,7 +172,11 @@ func Default() Config {
 			CheckpointKey:      "file:keys/checkpoint.key",
 			CheckpointInterval: policy.Duration(time.Second),
 		},
-		CRL:    CRL{Shards: 16},
+		OCSP: OCSP{Lifetime: policy.Duration(24 * time.Hour), Signer: "responder", CacheBytes: 64 << 20},
+		CRL: CRL{
+			Lifetime: policy.Duration(24 * time.Hour), RebuildDelay: policy.Duration(5 * time.Second),
+			CompleteLimit: 100_000, Shards: 16,
+		},
 		Limits: Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
 		Log:    Log{Level: "info", Format: "text"},
 	}

@@ -12,7 +12,7 @@ func manual(key string) string {
 	case "listen.grpc":
 		return "gRPC, over TLS."
 	case "listen.http":
-		return "Plain HTTP for what relying parties fetch: the CA certificates that the certificates'\nAIA extension names."
+		return "Plain HTTP for what relying parties fetch: OCSP answers, CRLs, and the CA certificates,\nas the certificates name them."
 	case "listen.metrics":
 		return "Plain HTTP for operators: /metrics, /healthz, /livez, /readyz. Keep it on loopback or a\nmanagement network: it asks nobody who they are."
 	case "admin_socket":
@@ -39,6 +39,18 @@ func manual(key string) string {
 		return "File with the passphrase of the key files, relative to data; one trailing newline does\nnot count. Keep it out of data and its backup."
 	case "keys.credential":
 		return "Name of the systemd credential with the passphrase (LoadCredential= or\nLoadCredentialEncrypted= in the unit)."
+	case "ocsp.lifetime":
+		return "How long an answer lasts, from thisUpdate to nextUpdate. 5m to 7d. It is kept for half\nof that, unless the certificate is revoked; HTTP caches may keep it for a minute."
+	case "ocsp.signer":
+		return "Who signs the answers. responder: a responder certificate with a key of its own, which\neach issuer issues and renews by itself; the issuer's key stands in while there is none.\nissuer: the issuer's key."
+	case "ocsp.cache_bytes":
+		return "Most memory that kept answers may take, in bytes."
+	case "crl.lifetime":
+		return "How long a list lasts, from thisUpdate to nextUpdate. 15m to 90d. It is built anew at a\nthird of that."
+	case "crl.rebuild_delay":
+		return "How long after a revocation the shard's list is built; what is revoked meanwhile comes\ninto the same list. 1s to 1h."
+	case "crl.complete_limit":
+		return "Most entries of an issuer's complete list, at /crl/ISSUER.crl; with more there is none.\n0: there never is one."
 	case "crl.shards":
 		return "How many shards an issuer's CRL has, 1 to 1024. Each certificate names its shard for\never; a change holds for new certificates."
 	case "limits.grpc_bytes":

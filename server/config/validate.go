@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/policy"
 )
 
 // Off as a listen address: no listener.
@@ -60,6 +61,12 @@ func (s *Settings) Validate() error {
 	v.check(c.Keys.PassphraseFile == "" || !inside(c.Data, c.Path(c.Keys.PassphraseFile)), "keys.passphrase_file",
 		"lies in the data folder: whoever has the keys would have the passphrase; keep it elsewhere")
 	v.check(!strings.ContainsAny(c.Keys.Credential, "/\x00"), "keys.credential", "is a credential's name, not a path")
+	v.within("ocsp.lifetime", c.OCSP.Lifetime, 5*time.Minute, 7*24*time.Hour)
+	v.oneOf("ocsp.signer", c.OCSP.Signer, "responder", "issuer")
+	v.between("ocsp.cache_bytes", c.OCSP.CacheBytes, 1<<20, 1<<36)
+	v.within("crl.lifetime", c.CRL.Lifetime, 15*time.Minute, 90*24*time.Hour)
+	v.within("crl.rebuild_delay", c.CRL.RebuildDelay, time.Second, time.Hour)
+	v.between("crl.complete_limit", c.CRL.CompleteLimit, 0, 10_000_000)
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)
@@ -72,6 +79,10 @@ func (s *Settings) Validate() error {
 
 func (v *validator) between(key string, n, low, high int) {
 	v.check(n >= low && n <= high, key, "%d is not between %d and %d", n, low, high)
+}
+
+func (v *validator) within(key string, d policy.Duration, low, high time.Duration) {
+	v.check(time.Duration(d) >= low && time.Duration(d) <= high, key, "%s is not between %s and %s", d, policy.Duration(low), policy.Duration(high))
 }
 
 func (v *validator) oneOf(key, text string, allowed ...string) {

@@ -61,6 +61,8 @@ func testRecords(t *testing.T, b Backend) {
 	}
 	do(t, s, storage.RequireRecord{Collection: "c", ID: "x", Version: 3})
 	refuse(t, s, storage.ErrConflict, storage.RequireRecord{Collection: "c", ID: "x", Version: 2})
+	do(t, s, storage.RequireRecord{Collection: "c", ID: "none", Version: 0})
+	refuse(t, s, storage.ErrConflict, storage.RequireRecord{Collection: "c", ID: "x", Version: 0})
 	refuse(t, s, storage.ErrConflict, storage.DeleteRecord{Collection: "c", ID: "x", IfVersion: 2})
 	do(t, s, storage.DeleteRecord{Collection: "c", ID: "x", IfVersion: 3})
 	if _, err := s.Record(ctx, "c", "x"); !errors.Is(err, storage.ErrNotFound) {

@@ -180,6 +180,68 @@ func (s *stage) list() error {
 	return err
 }
 
+func (s *stage) revoke() error {
+	const file = "db.team-a.internal.crt"
+	if _, err := s.run(0, "ocsp", "query", file); err != nil {
+		return err
+	}
+	if _, err := s.run(0, "cert", "revoke", file, "--reason", "keyCompromise"); err != nil {
+		return err
+	}
+	if _, err := s.run(8, "ocsp", "query", file); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, file))
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return errors.New("the certificate is not PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return err
+	}
+	url := cert.CRLDistributionPoints[0]
+	show("GET " + url)
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		number, listed, err := inCRL(url, cert)
+		if err == nil && listed {
+			fmt.Printf("     CRL number %s lists serial %x\n", number, cert.SerialNumber)
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("the CRL does not list the serial in time: %w", err)
+		}
+	}
+}
+
+// inCRL tells whether the CRL at a URL lists a certificate.
+func inCRL(url string, cert *x509.Certificate) (number string, listed bool, err error) {
+	client := http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(url)
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return "", false, err
+	}
+	list, err := x509.ParseRevocationList(body)
+	if err != nil {
+		return "", false, err
+	}
+	for _, e := range list.RevokedCertificateEntries {
+		if e.SerialNumber.Cmp(cert.SerialNumber) == 0 {
+			return list.Number.String(), true, nil
+		}
+	}
+	return list.Number.String(), false, nil
+}
+
 func (s *stage) verify() error {
 	_, err := s.run(0, "ledger", "verify")
 	return err

@@ -59,6 +59,7 @@ func tell(binary string) error {
 		{"Another token, another certificate, over REST", s.rest},
 		{"A request that the policy denies, and why", s.denied},
 		{"What exists, who owns it, when it expires", s.list},
+		{"A certificate is revoked: OCSP says so at once, the CRL soon after", s.revoke},
 		{"The ledger is verified while the server runs", s.verify},
 		{"The server stops; its file verifies without it", s.stopped},
 	} {

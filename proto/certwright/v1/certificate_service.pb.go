@@ -75,7 +75,7 @@ func (x Refusal_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Outcome.Descriptor instead.
 func (Refusal_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{4, 0}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{6, 0}
 }
 
 // SignCertificateRequest asks for one certificate.
@@ -356,6 +356,155 @@ func (x *ListCertificatesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// RevokeCertificateRequest revokes one certificate.
+type RevokeCertificateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the DER certificate, 64 lower-case hexadecimal digits.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Why: unspecified, KEY_COMPROMISE, AFFILIATION_CHANGED, SUPERSEDED, CESSATION_OF_OPERATION or
+	// PRIVILEGE_WITHDRAWN.
+	Reason Revocation_Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=certwright.v1.Revocation_Reason" json:"reason,omitempty"`
+	// Idempotency key, scoped to the caller (AIP-155); a UUID is a good choice.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeCertificateRequest) Reset() {
+	*x = RevokeCertificateRequest{}
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeCertificateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeCertificateRequest) ProtoMessage() {}
+
+func (x *RevokeCertificateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeCertificateRequest.ProtoReflect.Descriptor instead.
+func (*RevokeCertificateRequest) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RevokeCertificateRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokeCertificateRequest) GetReason() Revocation_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return Revocation_REASON_UNSPECIFIED
+}
+
+func (x *RevokeCertificateRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// BulkRevokeCertificatesRequest revokes what a filter selects.
+type BulkRevokeCertificatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// AIP-160 filter over the fields of Certificate, for example
+	// `owner = "team-a" AND create_time > "2027-01-01T00:00:00Z"`.
+	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Why: as of RevokeCertificate.
+	Reason Revocation_Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=certwright.v1.Revocation_Reason" json:"reason,omitempty"`
+	// Idempotency key, scoped to the caller (AIP-155); a UUID is a good choice.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Only say what would be hit (AIP-163).
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Only certificates whose ledger_index is less: take before_index of the answer to
+	// validate_only, and what is revoked is what was shown. 0: all until now.
+	BeforeIndex   uint64 `protobuf:"varint,5,opt,name=before_index,json=beforeIndex,proto3" json:"before_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BulkRevokeCertificatesRequest) Reset() {
+	*x = BulkRevokeCertificatesRequest{}
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BulkRevokeCertificatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BulkRevokeCertificatesRequest) ProtoMessage() {}
+
+func (x *BulkRevokeCertificatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BulkRevokeCertificatesRequest.ProtoReflect.Descriptor instead.
+func (*BulkRevokeCertificatesRequest) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BulkRevokeCertificatesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *BulkRevokeCertificatesRequest) GetReason() Revocation_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return Revocation_REASON_UNSPECIFIED
+}
+
+func (x *BulkRevokeCertificatesRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *BulkRevokeCertificatesRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *BulkRevokeCertificatesRequest) GetBeforeIndex() uint64 {
+	if x != nil {
+		return x.BeforeIndex
+	}
+	return 0
+}
+
 // Refusal is a request for a certificate that was denied or that failed.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -385,7 +534,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[4]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -397,7 +546,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[4]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -410,7 +559,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{4}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Refusal) GetTime() *timestamppb.Timestamp {
@@ -498,7 +647,7 @@ type ListRefusalsRequest struct {
 
 func (x *ListRefusalsRequest) Reset() {
 	*x = ListRefusalsRequest{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +659,7 @@ func (x *ListRefusalsRequest) String() string {
 func (*ListRefusalsRequest) ProtoMessage() {}
 
 func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +672,7 @@ func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusalsRequest.ProtoReflect.Descriptor instead.
 func (*ListRefusalsRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{5}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListRefusalsRequest) GetPageSize() int32 {
@@ -560,7 +709,7 @@ type ListRefusalsResponse struct {
 
 func (x *ListRefusalsResponse) Reset() {
 	*x = ListRefusalsResponse{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +721,7 @@ func (x *ListRefusalsResponse) String() string {
 func (*ListRefusalsResponse) ProtoMessage() {}
 
 func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +734,7 @@ func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusalsResponse.ProtoReflect.Descriptor instead.
 func (*ListRefusalsResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{6}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListRefusalsResponse) GetRefusals() []*Refusal {
@@ -606,7 +755,7 @@ var File_certwright_v1_certificate_service_proto protoreflect.FileDescriptor
 
 const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\n" +
-	"'certwright/v1/certificate_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1fcertwright/v1/certificate.proto\x1a\x1dcertwright/v1/violation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xfe\x02\n" +
+	"'certwright/v1/certificate_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1fcertwright/v1/certificate.proto\x1a%certwright/v1/operation_service.proto\x1a\x1dcertwright/v1/violation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xfe\x02\n" +
 	"\x16SignCertificateRequest\x12\x15\n" +
 	"\x03csr\x18\x01 \x01(\tB\x03\xe0A\x02R\x03csr\x12\x1d\n" +
 	"\aprofile\x18\x02 \x01(\tB\x03\xe0A\x01R\aprofile\x12:\n" +
@@ -629,7 +778,19 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\border_by\x18\x04 \x01(\tB\x03\xe0A\x01R\aorderBy\"\x82\x01\n" +
 	"\x18ListCertificatesResponse\x12>\n" +
 	"\fcertificates\x18\x01 \x03(\v2\x1a.certwright.v1.CertificateR\fcertificates\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x92\x01\n" +
+	"\x18RevokeCertificateRequest\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\x12=\n" +
+	"\x06reason\x18\x02 \x01(\x0e2 .certwright.v1.Revocation.ReasonB\x03\xe0A\x01R\x06reason\x12\"\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x03\xe0A\x01R\trequestId\"\xf1\x01\n" +
+	"\x1dBulkRevokeCertificatesRequest\x12\x1b\n" +
+	"\x06filter\x18\x01 \x01(\tB\x03\xe0A\x02R\x06filter\x12=\n" +
+	"\x06reason\x18\x02 \x01(\x0e2 .certwright.v1.Revocation.ReasonB\x03\xe0A\x01R\x06reason\x12\"\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x03\xe0A\x01R\trequestId\x12(\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12&\n" +
+	"\fbefore_index\x18\x05 \x01(\x04B\x03\xe0A\x01R\vbeforeIndex\"\x9c\x03\n" +
 	"\aRefusal\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\tR\trequester\x12\x18\n" +
@@ -658,11 +819,13 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\x03\xe0A\x01R\x06filter\"r\n" +
 	"\x14ListRefusalsResponse\x122\n" +
 	"\brefusals\x18\x01 \x03(\v2\x16.certwright.v1.RefusalR\brefusals\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8c\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa9\x06\n" +
 	"\x12CertificateService\x12~\n" +
 	"\x0fSignCertificate\x12%.certwright.v1.SignCertificateRequest\x1a\x1a.certwright.v1.Certificate\"(\x9a\x8f\x19\x04\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/certificates:sign\x12y\n" +
 	"\x0eGetCertificate\x12$.certwright.v1.GetCertificateRequest\x1a\x1a.certwright.v1.Certificate\"%\x9a\x8f\x19\x04\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/certificates/{id}\x12\x84\x01\n" +
-	"\x10ListCertificates\x12&.certwright.v1.ListCertificatesRequest\x1a'.certwright.v1.ListCertificatesResponse\"\x1f\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/certificates\x12t\n" +
+	"\x10ListCertificates\x12&.certwright.v1.ListCertificatesRequest\x1a'.certwright.v1.ListCertificatesResponse\"\x1f\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/certificates\x12\x88\x01\n" +
+	"\x11RevokeCertificate\x12'.certwright.v1.RevokeCertificateRequest\x1a\x1a.certwright.v1.Certificate\".\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/certificates/{id}:revoke\x12\x8f\x01\n" +
+	"\x16BulkRevokeCertificates\x12,.certwright.v1.BulkRevokeCertificatesRequest\x1a\x18.certwright.v1.Operation\"-\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/certificates:bulkRevoke\x12t\n" +
 	"\fListRefusals\x12\".certwright.v1.ListRefusalsRequest\x1a#.certwright.v1.ListRefusalsResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusalsB\xbf\x05\xfaP\xf8\x04\n" +
 	"\xf4\x03\n" +
 	"\n" +
@@ -689,43 +852,53 @@ func file_certwright_v1_certificate_service_proto_rawDescGZIP() []byte {
 }
 
 var file_certwright_v1_certificate_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_certwright_v1_certificate_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_certwright_v1_certificate_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_certwright_v1_certificate_service_proto_goTypes = []any{
-	(Refusal_Outcome)(0),             // 0: certwright.v1.Refusal.Outcome
-	(*SignCertificateRequest)(nil),   // 1: certwright.v1.SignCertificateRequest
-	(*GetCertificateRequest)(nil),    // 2: certwright.v1.GetCertificateRequest
-	(*ListCertificatesRequest)(nil),  // 3: certwright.v1.ListCertificatesRequest
-	(*ListCertificatesResponse)(nil), // 4: certwright.v1.ListCertificatesResponse
-	(*Refusal)(nil),                  // 5: certwright.v1.Refusal
-	(*ListRefusalsRequest)(nil),      // 6: certwright.v1.ListRefusalsRequest
-	(*ListRefusalsResponse)(nil),     // 7: certwright.v1.ListRefusalsResponse
-	nil,                              // 8: certwright.v1.SignCertificateRequest.LabelsEntry
-	(*durationpb.Duration)(nil),      // 9: google.protobuf.Duration
-	(*Certificate)(nil),              // 10: certwright.v1.Certificate
-	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
-	(*Violation)(nil),                // 12: certwright.v1.Violation
+	(Refusal_Outcome)(0),                  // 0: certwright.v1.Refusal.Outcome
+	(*SignCertificateRequest)(nil),        // 1: certwright.v1.SignCertificateRequest
+	(*GetCertificateRequest)(nil),         // 2: certwright.v1.GetCertificateRequest
+	(*ListCertificatesRequest)(nil),       // 3: certwright.v1.ListCertificatesRequest
+	(*ListCertificatesResponse)(nil),      // 4: certwright.v1.ListCertificatesResponse
+	(*RevokeCertificateRequest)(nil),      // 5: certwright.v1.RevokeCertificateRequest
+	(*BulkRevokeCertificatesRequest)(nil), // 6: certwright.v1.BulkRevokeCertificatesRequest
+	(*Refusal)(nil),                       // 7: certwright.v1.Refusal
+	(*ListRefusalsRequest)(nil),           // 8: certwright.v1.ListRefusalsRequest
+	(*ListRefusalsResponse)(nil),          // 9: certwright.v1.ListRefusalsResponse
+	nil,                                   // 10: certwright.v1.SignCertificateRequest.LabelsEntry
+	(*durationpb.Duration)(nil),           // 11: google.protobuf.Duration
+	(*Certificate)(nil),                   // 12: certwright.v1.Certificate
+	(Revocation_Reason)(0),                // 13: certwright.v1.Revocation.Reason
+	(*timestamppb.Timestamp)(nil),         // 14: google.protobuf.Timestamp
+	(*Violation)(nil),                     // 15: certwright.v1.Violation
+	(*Operation)(nil),                     // 16: certwright.v1.Operation
 }
 var file_certwright_v1_certificate_service_proto_depIdxs = []int32{
-	9,  // 0: certwright.v1.SignCertificateRequest.validity:type_name -> google.protobuf.Duration
-	8,  // 1: certwright.v1.SignCertificateRequest.labels:type_name -> certwright.v1.SignCertificateRequest.LabelsEntry
-	10, // 2: certwright.v1.ListCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
-	11, // 3: certwright.v1.Refusal.time:type_name -> google.protobuf.Timestamp
-	12, // 4: certwright.v1.Refusal.violations:type_name -> certwright.v1.Violation
-	0,  // 5: certwright.v1.Refusal.outcome:type_name -> certwright.v1.Refusal.Outcome
-	5,  // 6: certwright.v1.ListRefusalsResponse.refusals:type_name -> certwright.v1.Refusal
-	1,  // 7: certwright.v1.CertificateService.SignCertificate:input_type -> certwright.v1.SignCertificateRequest
-	2,  // 8: certwright.v1.CertificateService.GetCertificate:input_type -> certwright.v1.GetCertificateRequest
-	3,  // 9: certwright.v1.CertificateService.ListCertificates:input_type -> certwright.v1.ListCertificatesRequest
-	6,  // 10: certwright.v1.CertificateService.ListRefusals:input_type -> certwright.v1.ListRefusalsRequest
-	10, // 11: certwright.v1.CertificateService.SignCertificate:output_type -> certwright.v1.Certificate
-	10, // 12: certwright.v1.CertificateService.GetCertificate:output_type -> certwright.v1.Certificate
-	4,  // 13: certwright.v1.CertificateService.ListCertificates:output_type -> certwright.v1.ListCertificatesResponse
-	7,  // 14: certwright.v1.CertificateService.ListRefusals:output_type -> certwright.v1.ListRefusalsResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 0: certwright.v1.SignCertificateRequest.validity:type_name -> google.protobuf.Duration
+	10, // 1: certwright.v1.SignCertificateRequest.labels:type_name -> certwright.v1.SignCertificateRequest.LabelsEntry
+	12, // 2: certwright.v1.ListCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
+	13, // 3: certwright.v1.RevokeCertificateRequest.reason:type_name -> certwright.v1.Revocation.Reason
+	13, // 4: certwright.v1.BulkRevokeCertificatesRequest.reason:type_name -> certwright.v1.Revocation.Reason
+	14, // 5: certwright.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	15, // 6: certwright.v1.Refusal.violations:type_name -> certwright.v1.Violation
+	0,  // 7: certwright.v1.Refusal.outcome:type_name -> certwright.v1.Refusal.Outcome
+	7,  // 8: certwright.v1.ListRefusalsResponse.refusals:type_name -> certwright.v1.Refusal
+	1,  // 9: certwright.v1.CertificateService.SignCertificate:input_type -> certwright.v1.SignCertificateRequest
+	2,  // 10: certwright.v1.CertificateService.GetCertificate:input_type -> certwright.v1.GetCertificateRequest
+	3,  // 11: certwright.v1.CertificateService.ListCertificates:input_type -> certwright.v1.ListCertificatesRequest
+	5,  // 12: certwright.v1.CertificateService.RevokeCertificate:input_type -> certwright.v1.RevokeCertificateRequest
+	6,  // 13: certwright.v1.CertificateService.BulkRevokeCertificates:input_type -> certwright.v1.BulkRevokeCertificatesRequest
+	8,  // 14: certwright.v1.CertificateService.ListRefusals:input_type -> certwright.v1.ListRefusalsRequest
+	12, // 15: certwright.v1.CertificateService.SignCertificate:output_type -> certwright.v1.Certificate
+	12, // 16: certwright.v1.CertificateService.GetCertificate:output_type -> certwright.v1.Certificate
+	4,  // 17: certwright.v1.CertificateService.ListCertificates:output_type -> certwright.v1.ListCertificatesResponse
+	12, // 18: certwright.v1.CertificateService.RevokeCertificate:output_type -> certwright.v1.Certificate
+	16, // 19: certwright.v1.CertificateService.BulkRevokeCertificates:output_type -> certwright.v1.Operation
+	9,  // 20: certwright.v1.CertificateService.ListRefusals:output_type -> certwright.v1.ListRefusalsResponse
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_certwright_v1_certificate_service_proto_init() }
@@ -735,6 +908,7 @@ func file_certwright_v1_certificate_service_proto_init() {
 	}
 	file_certwright_v1_authorization_proto_init()
 	file_certwright_v1_certificate_proto_init()
+	file_certwright_v1_operation_service_proto_init()
 	file_certwright_v1_violation_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -742,7 +916,7 @@ func file_certwright_v1_certificate_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_certificate_service_proto_rawDesc), len(file_certwright_v1_certificate_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CertificateService_SignCertificate_FullMethodName  = "/certwright.v1.CertificateService/SignCertificate"
-	CertificateService_GetCertificate_FullMethodName   = "/certwright.v1.CertificateService/GetCertificate"
-	CertificateService_ListCertificates_FullMethodName = "/certwright.v1.CertificateService/ListCertificates"
-	CertificateService_ListRefusals_FullMethodName     = "/certwright.v1.CertificateService/ListRefusals"
+	CertificateService_SignCertificate_FullMethodName        = "/certwright.v1.CertificateService/SignCertificate"
+	CertificateService_GetCertificate_FullMethodName         = "/certwright.v1.CertificateService/GetCertificate"
+	CertificateService_ListCertificates_FullMethodName       = "/certwright.v1.CertificateService/ListCertificates"
+	CertificateService_RevokeCertificate_FullMethodName      = "/certwright.v1.CertificateService/RevokeCertificate"
+	CertificateService_BulkRevokeCertificates_FullMethodName = "/certwright.v1.CertificateService/BulkRevokeCertificates"
+	CertificateService_ListRefusals_FullMethodName           = "/certwright.v1.CertificateService/ListRefusals"
 )
 
 // CertificateServiceClient is the client API for CertificateService service.
@@ -47,6 +49,22 @@ type CertificateServiceClient interface {
 	//
 	// Errors: MALFORMED for a filter, order or page token that is not understood.
 	ListCertificates(ctx context.Context, in *ListCertificatesRequest, opts ...grpc.CallOption) (*ListCertificatesResponse, error)
+	// Revoke one certificate, all of it being meant by its id.
+	//
+	// Durable on return: OCSP says so at once, the CRL after its delay. With KEY_COMPROMISE the
+	// key is blocked for ever: nothing is issued for it; certificates that have it are found by the
+	// filter spki_sha256. The same revocation again answers the same certificate. Errors: NOT_FOUND;
+	// MALFORMED for a reason that is not given here; CONFLICT (ALREADY_REVOKED) if it is revoked
+	// for another reason, or when the request_id was used for another revocation.
+	RevokeCertificate(ctx context.Context, in *RevokeCertificateRequest, opts ...grpc.CallOption) (*Certificate, error)
+	// Revoke all certificates that a filter selects.
+	//
+	// Answers an operation at once, which goes on after a restart and revokes each certificate
+	// once; certificates that are revoked or abandoned already or have expired are left out. With
+	// validate_only it answers what would be hit, as an operation without an id. Errors: MALFORMED
+	// for a filter that is empty or not understood; CONFLICT when the request_id was used for another
+	// request.
+	BulkRevokeCertificates(ctx context.Context, in *BulkRevokeCertificatesRequest, opts ...grpc.CallOption) (*Operation, error)
 	// List the newest denied and failed requests, newest first.
 	//
 	// The record is bounded: the oldest refusals are forgotten.
@@ -91,6 +109,26 @@ func (c *certificateServiceClient) ListCertificates(ctx context.Context, in *Lis
 	return out, nil
 }
 
+func (c *certificateServiceClient) RevokeCertificate(ctx context.Context, in *RevokeCertificateRequest, opts ...grpc.CallOption) (*Certificate, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Certificate)
+	err := c.cc.Invoke(ctx, CertificateService_RevokeCertificate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *certificateServiceClient) BulkRevokeCertificates(ctx context.Context, in *BulkRevokeCertificatesRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, CertificateService_BulkRevokeCertificates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *certificateServiceClient) ListRefusals(ctx context.Context, in *ListRefusalsRequest, opts ...grpc.CallOption) (*ListRefusalsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListRefusalsResponse)
@@ -123,6 +161,22 @@ type CertificateServiceServer interface {
 	//
 	// Errors: MALFORMED for a filter, order or page token that is not understood.
 	ListCertificates(context.Context, *ListCertificatesRequest) (*ListCertificatesResponse, error)
+	// Revoke one certificate, all of it being meant by its id.
+	//
+	// Durable on return: OCSP says so at once, the CRL after its delay. With KEY_COMPROMISE the
+	// key is blocked for ever: nothing is issued for it; certificates that have it are found by the
+	// filter spki_sha256. The same revocation again answers the same certificate. Errors: NOT_FOUND;
+	// MALFORMED for a reason that is not given here; CONFLICT (ALREADY_REVOKED) if it is revoked
+	// for another reason, or when the request_id was used for another revocation.
+	RevokeCertificate(context.Context, *RevokeCertificateRequest) (*Certificate, error)
+	// Revoke all certificates that a filter selects.
+	//
+	// Answers an operation at once, which goes on after a restart and revokes each certificate
+	// once; certificates that are revoked or abandoned already or have expired are left out. With
+	// validate_only it answers what would be hit, as an operation without an id. Errors: MALFORMED
+	// for a filter that is empty or not understood; CONFLICT when the request_id was used for another
+	// request.
+	BulkRevokeCertificates(context.Context, *BulkRevokeCertificatesRequest) (*Operation, error)
 	// List the newest denied and failed requests, newest first.
 	//
 	// The record is bounded: the oldest refusals are forgotten.
@@ -145,6 +199,12 @@ func (UnimplementedCertificateServiceServer) GetCertificate(context.Context, *Ge
 }
 func (UnimplementedCertificateServiceServer) ListCertificates(context.Context, *ListCertificatesRequest) (*ListCertificatesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCertificates not implemented")
+}
+func (UnimplementedCertificateServiceServer) RevokeCertificate(context.Context, *RevokeCertificateRequest) (*Certificate, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeCertificate not implemented")
+}
+func (UnimplementedCertificateServiceServer) BulkRevokeCertificates(context.Context, *BulkRevokeCertificatesRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method BulkRevokeCertificates not implemented")
 }
 func (UnimplementedCertificateServiceServer) ListRefusals(context.Context, *ListRefusalsRequest) (*ListRefusalsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRefusals not implemented")
@@ -224,6 +284,42 @@ func _CertificateService_ListCertificates_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CertificateService_RevokeCertificate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeCertificateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CertificateServiceServer).RevokeCertificate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CertificateService_RevokeCertificate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CertificateServiceServer).RevokeCertificate(ctx, req.(*RevokeCertificateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CertificateService_BulkRevokeCertificates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BulkRevokeCertificatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CertificateServiceServer).BulkRevokeCertificates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CertificateService_BulkRevokeCertificates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CertificateServiceServer).BulkRevokeCertificates(ctx, req.(*BulkRevokeCertificatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CertificateService_ListRefusals_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRefusalsRequest)
 	if err := dec(in); err != nil {
@@ -260,6 +356,14 @@ var CertificateService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCertificates",
 			Handler:    _CertificateService_ListCertificates_Handler,
+		},
+		{
+			MethodName: "RevokeCertificate",
+			Handler:    _CertificateService_RevokeCertificate_Handler,
+		},
+		{
+			MethodName: "BulkRevokeCertificates",
+			Handler:    _CertificateService_BulkRevokeCertificates_Handler,
 		},
 		{
 			MethodName: "ListRefusals",

@@ -1,0 +1,92 @@
+package ca
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/problem"
+	"github.com/certwright/certwright/storage"
+)
+
+// blockedCollection holds a record for each key for which nothing is issued any
+// more; its ID is the KeyID's text. It is never removed.
+const blockedCollection = "blocked-key"
+
+// blockedRecord says why a key is blocked.
+type blockedRecord struct {
+	Time   time.Time `json:"time"`
+	Actor  string    `json:"actor"`
+	Issuer string    `json:"issuer"` // of the certificate whose key was compromised
+	Serial string    `json:"serial"`
+}
+
+func (a *Authority) blockRecord(row storage.Certificate, actor string) (storage.PutRecord, error) {
+	body, err := json.Marshal(blockedRecord{
+		Time: a.now().UTC(), Actor: actor, Issuer: row.Issuer.String(), Serial: row.Serial.String(),
+	})
+	if err != nil {
+		return storage.PutRecord{}, fmt.Errorf("blocked key: %w", err)
+	}
+	return storage.PutRecord{Collection: blockedCollection, ID: row.SPKI.String(), IfVersion: storage.AnyVersion, Body: body}, nil
+}
+
+// notBlocked is the precondition that a key is not blocked, in the unit of an
+// intent: whichever of intent and block comes first is seen by the other.
+func notBlocked(spki identity.KeyID) storage.RequireRecord {
+	return storage.RequireRecord{Collection: blockedCollection, ID: spki.String(), Version: 0}
+}
+
+// block blocks the key of a certificate that is revoked already, and enters it
+// into the ledger; nothing if it is blocked.
+func (a *Authority) block(ctx context.Context, row storage.Certificate, actor string) error {
+	_, err := a.store.Record(ctx, blockedCollection, row.SPKI.String())
+	if !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	put, err := a.blockRecord(row, actor)
+	if err != nil {
+		return err
+	}
+	draft, err := entry.Action{Action: "key.blocked", Target: row.SPKI.String(), Detail: "serial " + row.Serial.String()}.Draft(actor)
+	if err != nil {
+		return err
+	}
+	_, err = a.store.Commit(ctx, storage.Unit{storage.AppendEntry{Entry: draft}, put})
+	return err
+}
+
+// blockedToo adds the broken rule that a key is blocked to what else is wrong
+// with a request; err, perhaps nil, if it is not.
+func (a *Authority) blockedToo(ctx context.Context, key crypto.PublicKey, err error) error {
+	spki, failed := identity.KeyIDOf(key)
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
+	_, missing := a.store.Record(ctx, blockedCollection, spki.String())
+	if errors.Is(missing, storage.ErrNotFound) {
+		return err
+	}
+	if missing != nil {
+		return storeProblem(missing)
+	}
+	v := problem.Violation{
+		Reason: "BLOCKED_KEY", Rule: "blocked keys", Value: spki.String(),
+		Detail: "the key is known as compromised: nothing is issued for it", Help: "make a new key",
+	}
+	var p *problem.Problem
+	if errors.As(err, &p) && p.Kind == problem.Denied {
+		both := *p
+		both.Violations = append(both.Violations[:len(both.Violations):len(both.Violations)], v)
+		return &both
+	}
+	return &problem.Problem{
+		Kind: problem.BadCSR, Reason: v.Reason, Rule: v.Rule, Value: v.Value, Detail: v.Detail, Help: v.Help,
+		Violations: []problem.Violation{v},
+	}
+}
