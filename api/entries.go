@@ -10,7 +10,6 @@ import (
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/merkle/entry"
-	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -144,7 +143,7 @@ func (w *entryWalk) resume(token []byte) error {
 		return nil
 	}
 	if len(token) != 8 {
-		return &problem.Problem{Kind: problem.Malformed, Reason: "PAGE_TOKEN_INVALID", Rule: "page_token", Detail: "the page token is not one of ours"}
+		return filter.NoPlace(nil)
 	}
 	n := binary.BigEndian.Uint64(token)
 	if w.descending {

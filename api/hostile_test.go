@@ -256,40 +256,46 @@ func TestHealthAndReflection(t *testing.T) {
 	}
 }
 
-// FuzzREST sends any body to the routes that take one: never a 5xx, never a
-// panic.
+// fuzzRoutes take what FuzzREST makes, as a body (POST) or as a query (GET).
+var fuzzRoutes = []struct{ verb, path string }{
+	{"POST", "/v1/certificates:sign"}, {"GET", "/v1/certificates"}, {"POST", "/v1/policy:check"}, {"POST", "/v1/policy:simulate"},
+	{"POST", "/v1/tokens"}, {"GET", "/v1/tokens"}, {"GET", "/v1/ledger/entries"}, {"GET", "/v1/refusals"}, {"GET", "/v1/certificates/" + someID},
+	{"GET", "/v1/ledger/entries/0/proof"}, {"GET", "/v1/policy/versions"}, {"GET", "/v1/policy"},
+}
+
+// FuzzREST sends any body or query to the routes: never a 5xx, never a panic.
 func FuzzREST(f *testing.F) {
-	w := newWorld(f)
+	w := newWorld(f, admitTokensAsAdmins)
 	_, secret := w.token(10000)
 	handler, err := w.server.Handler()
 	w.must(err)
-	for _, seed := range []string{
-		`{}`, `{"csr":"x"}`, `{"csr":"x","csr":"y"}`, `{"labels":{"a":"b"}}`, `{"validity":"1s"}`, `{"validity":"1.5s","requestId":"a"}`,
-		`[]`, `null`, "\xff", `{"csr":"\ud800"}`, `{"validateOnly":true,"csr":"-----BEGIN CERTIFICATE REQUEST-----"}`,
-	} {
-		f.Add(seed, false)
-		f.Add(seed, true)
-	}
 	csr, err := json.Marshal(w.csr("a.team-a.internal"))
 	w.must(err)
-	f.Add(`{"csr":`+string(csr)+`}`, false)
-	f.Fuzz(func(t *testing.T, body string, query bool) {
-		verb, path := "POST", "/v1/certificates:sign"
-		if query {
-			verb, path = "GET", "/v1/certificates/"+someID
+	for i := range fuzzRoutes {
+		for _, seed := range []string{
+			`{}`, `{"csr":"x"}`, `{"csr":"x","csr":"y"}`, `{"labels":{"a":"b"}}`, `{"validity":"1s"}`, `{"validity":"1.5s","requestId":"a"}`,
+			`[]`, `null`, "\xff", `{"csr":"\ud800"}`, `{"validateOnly":true,"csr":"-----BEGIN CERTIFICATE REQUEST-----"}`, `{"csr":` + string(csr) + `}`,
+			`{"document":"version: 1"}`, `{"dnsNames":["a.b"],"principal":"token:x","key":"rsa-2048","validity":"3600s"}`,
+			`{"owner":"a","profiles":["server"],"dnsPatterns":["*.a"],"ttl":"60s","uses":1}`,
+			`pageSize=1&filter=owner%3Da&orderBy=not_after`, `page_size=-1`, `pageToken=AAAA`, `treeSize=18446744073709551615`, `sha256=00`, `a;b`, `%zz`,
+		} {
+			f.Add(seed, uint8(i))
 		}
-		r, err := http.NewRequestWithContext(t.Context(), verb, path, strings.NewReader(body))
+	}
+	f.Fuzz(func(t *testing.T, text string, n uint8) {
+		route := fuzzRoutes[int(n)%len(fuzzRoutes)]
+		r, err := http.NewRequestWithContext(t.Context(), route.verb, route.path, strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if query {
-			r.URL.RawQuery = body
+		if route.verb == "GET" {
+			r.URL.RawQuery = text
 		}
 		r.Header.Set("Authorization", "Bearer "+secret)
 		recorder := &recorder{header: http.Header{}}
 		handler.ServeHTTP(recorder, r)
 		if recorder.code >= 500 {
-			t.Errorf("%d for %q: %s", recorder.code, body, recorder.body.String())
+			t.Errorf("%d for %q: %s", recorder.code, text, recorder.body.String())
 		}
 		if stats := w.server.Stats(); stats.Panics != 0 || stats.Failed != 0 {
 			t.Fatalf("%+v", stats)

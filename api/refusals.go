@@ -104,7 +104,7 @@ func parseOffset(token string, question ...string) (int, error) {
 		return 0, err
 	}
 	if len(raw) != 4 {
-		return 0, invalid("page_token", "", "the page token is not one of ours", "")
+		return 0, filter.NoPlace(nil)
 	}
 	return int(binary.BigEndian.Uint32(raw)), nil
 }

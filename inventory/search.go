@@ -59,10 +59,21 @@ func (v *Inventory) Search(ctx context.Context, q Question) (Answer, error) {
 	now := v.config.Now()
 	s := &search{inventory: v, filter: f, successors: newSuccessors(v.config.Store, now), now: now}
 	rows, next, err := s.page(ctx, query, min(max(q.PageSize, 1), 1000))
+	if err != nil && after != nil && s.misled(ctx, query) {
+		return Answer{}, filter.NoPlace(err)
+	}
 	if err != nil {
 		return Answer{}, fmt.Errorf("inventory: %w", err)
 	}
 	return Answer{Rows: rows, Next: filter.PageToken(next, "certificates", q.Filter, order)}, nil
+}
+
+// misled tells whether it is the page token's place that the store cannot go on
+// from: anybody can make a token, and without the place the same query works.
+func (s *search) misled(ctx context.Context, q storage.Query) bool {
+	q.After, q.Limit = nil, 1
+	_, err := s.inventory.config.Store.Certificates(ctx, q)
+	return err == nil
 }
 
 // plan chooses the walk for a filter and an order, and says the order's one

@@ -68,7 +68,7 @@ func newMetrics(r *rooms, version string) (*metrics, error) {
 			func() float64 { return float64(r.api.Stats().Failed) }),
 	})
 	for _, c := range []prometheus.Collector{
-		gauges(all), m.traffic.requests, m.traffic.seconds, collectors.NewGoCollector(),
+		all, m.traffic.requests, m.traffic.seconds, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := m.registry.Register(c); err != nil {

@@ -126,18 +126,17 @@ func (o *ownCertificate) run(ctx context.Context) error {
 		leaf := o.current.Load().Leaf
 		wait := renewAt(leaf.NotBefore, leaf.NotAfter).Sub(o.now())
 		if wait <= 0 {
-			wait = retryOwn + rand.N(retryOwn/4)
+			wait = retryOwn + rand.N(retryOwn/4) //nolint:gosec // jitter is no secret
 			err := o.renew(ctx)
-			switch {
-			case ctx.Err() != nil:
-				return nil
-			case err != nil:
-				o.logger.ErrorContext(ctx, "the server's own certificate was not renewed",
-					slog.Any("error", err), slog.Time("not_after", leaf.NotAfter), slog.Duration("again_in", wait))
-			default:
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // the server ends
+			}
+			if err == nil {
 				o.tell()
 				continue
 			}
+			o.logger.ErrorContext(ctx, "the server's own certificate was not renewed",
+				slog.Any("error", err), slog.Time("not_after", leaf.NotAfter), slog.Duration("again_in", wait))
 		}
 		// The wall clock may be set while the timer, which does not follow it, runs.
 		timer := time.NewTimer(min(wait, time.Hour))

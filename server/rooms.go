@@ -68,7 +68,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	r.authority, err = ca.New(ca.Config{
 		Store: r.store, Policy: r.policies.Engine, Issuers: opened.authority,
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
-		Refusals: r.refusals, Now: r.now, Logger: logger,
+		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Now: r.now, Logger: logger,
 	})
 	if err != nil {
 		return r, err

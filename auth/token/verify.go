@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -95,9 +94,7 @@ func (t *Tokens) Use(ctx context.Context, p identity.Principal, key [32]byte) (C
 	if request == ([32]byte{}) {
 		_, _ = rand.Read(request[:]) // never fails
 	}
-	// A key is the same for every token of a principal's name; with the ID it
-	// stays with this one.
-	request = sha256.Sum256(append([]byte(p.ID), request[:]...))
+	request = useOf(p.ID, request)
 	return Commands{
 		Reserve: []storage.Command{
 			storage.RequireRecord{Collection: collection, ID: p.ID, Version: stored.Version},

@@ -55,8 +55,12 @@ func shortFolder(env *testscript.Env) error {
 // startServer is the script's command "server": serve --dev in this process. It
 // sets HTTPS, GRPC and HTTP to the addresses.
 func startServer(ts *testscript.TestScript, _ bool, _ []string) {
+	data := ts.Getenv("CERTWRIGHT_DATA")
+	if !filepath.IsAbs(data) { // it would be made beside this file
+		ts.Fatalf("the data folder %q is not absolute", data)
+	}
 	settings, err := config.Load(config.Sources{Dev: true, Flags: map[string]string{
-		"data": ts.Getenv("CERTWRIGHT_DATA"), "listen.https": "127.0.0.1:0", "listen.grpc": "127.0.0.1:0",
+		"data": data, "listen.https": "127.0.0.1:0", "listen.grpc": "127.0.0.1:0",
 		"listen.http": "127.0.0.1:0", "listen.metrics": "127.0.0.1:0",
 	}})
 	ts.Check(err)

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -116,6 +117,10 @@ func FuzzCompile(f *testing.F) {
 		`-text`, `f(x, y)`, `text = 1.5`, `number = 0xff`, `((((`, `"`, "\xff", `text = "\u0000"`, `text : : text`, `NOT`, `AND`, `list:"**"`,
 	} {
 		f.Add(seed)
+	}
+	// The longest filters whose grammar makes a parser go back and forth.
+	for _, unit := range []string{"f(", "a ", "a.", "NOT ", "a AND ", "a=-", "a.f() "} {
+		f.Add(strings.Repeat(unit, MaxLength/len(unit)))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		filter, err := Compile(text, testFields())

@@ -33,21 +33,15 @@ func ParsePageToken(token string, question ...string) ([]byte, error) {
 	if token == "" {
 		return nil, nil
 	}
-	refused := func(detail string) error {
-		return &problem.Problem{
-			Kind: problem.Malformed, Reason: "PAGE_TOKEN_INVALID", Rule: "page_token", Detail: detail,
-			Help: "Use next_page_token of the page before, with the same filter and order.",
-		}
-	}
 	if len(token) > maxToken {
-		return nil, refused(fmt.Sprintf("the page token has %d characters: it is not one of ours", len(token)))
+		return nil, refused(nil, fmt.Sprintf("the page token has %d characters: it is not one of ours", len(token)))
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) <= bindSize || strings.ContainsAny(token, "\r\n") {
-		return nil, refused("the page token is not one of ours")
+		return nil, refused(nil, "the page token is not one of ours")
 	}
 	if !bytes.Equal(raw[:bindSize], binding(question)) {
-		return nil, refused("the page token is of a list with another filter or order")
+		return nil, refused(nil, "the page token is of a list with another filter or order")
 	}
 	return raw[bindSize:], nil
 }
@@ -58,4 +52,17 @@ func binding(question []string) []byte {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	return h.Sum(nil)[:bindSize]
+}
+
+// NoPlace is the refusal of a page token that is well-formed and bound to the
+// question, but stands for no place in the list.
+func NoPlace(cause error) error {
+	return refused(cause, "the page token stands for no place in this list")
+}
+
+func refused(cause error, detail string) error {
+	return &problem.Problem{
+		Kind: problem.Malformed, Reason: "PAGE_TOKEN_INVALID", Rule: "page_token", Detail: detail, Err: cause,
+		Help: "Use next_page_token of the page before, with the same filter and order.",
+	}
 }

@@ -26,7 +26,8 @@ type Config struct {
 	// The names in the server's own TLS certificate, which its own CA issues: DNS
 	// names and IP addresses.
 	ServerNames []string `json:"server_names"`
-	// Where the ledger and the state live: bolt:FILE, relative to data.
+	// Where the ledger and the state live: bolt:FILE, a file's
+	// name in the data folder.
 	Storage string `json:"storage"`
 	// The policy file, relative to data. It is read when a store has no policy
 	// yet, on SIGHUP and by "policy apply"; the store's active policy is the truth.
@@ -107,10 +108,6 @@ type CRL struct {
 type Limits struct {
 	// Largest gRPC message and REST body in bytes.
 	GRPCBytes int `json:"grpc_bytes"`
-	// Largest CSR in bytes.
-	CSRBytes int `json:"csr_bytes"`
-	// Most names in one request.
-	Names int `json:"names"`
 	// Most units of work that may wait for the disk; what comes beyond is told to
 	// try again.
 	Queue int `json:"queue"`
@@ -141,7 +138,7 @@ func Default() Config {
 			CheckpointInterval: policy.Duration(time.Second),
 		},
 		CRL:    CRL{Shards: 16},
-		Limits: Limits{GRPCBytes: 1 << 20, CSRBytes: 16 << 10, Names: 100, Queue: 4096, Connections: 4096},
+		Limits: Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
 		Log:    Log{Level: "info", Format: "text"},
 	}
 }

@@ -23,7 +23,7 @@ func write(t *testing.T, text string) string {
 func TestFileIsStrict(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"unknown key", "polcy: p.yaml", ":1: polcy: unknown key \"polcy\"; did you mean \"policy\"?"},
-		{"unknown nested key", "log:\n  levle: info", ":2: log.levle: unknown key \"levle\"; did you mean \"level\"?"},
+		{"unknown nested key", "log:\n  lvel: info", ":2: log.lvel: unknown key \"lvel\"; did you mean \"level\"?"},
 		{"unknown section", "listn: {https: x}", ":1: listn: unknown key \"listn\"; did you mean \"listen\"?"},
 		{"nothing near", "zzzzzzzzzzzz: 1", ":1: zzzzzzzzzzzz: unknown key"},
 		{"dotted key", "log.level: debug", ":1: log.level: unknown key"},
@@ -33,7 +33,7 @@ func TestFileIsStrict(t *testing.T) {
 		{"a list of lists", "server_names: [[a]]", "server_names[0]: this is a list"},
 		{"a value for a section", "log: debug", ":1: log: this is a text, not a mapping"},
 		{"no value", "policy:", ":1: policy: this is nothing"},
-		{"no number", "limits: {names: many}", ":1: limits.names: this is a text, not a whole number"},
+		{"no number", "limits: {queue: many}", ":1: limits.queue: this is a text, not a whole number"},
 		{"no duration", "ledger: {checkpoint_interval: 5}", ":1: ledger.checkpoint_interval:"},
 		{"an alias", "log: &a {level: info}\nlimits: *a", "aliases"},
 		{"a merge key", "<<: {policy: x}", "a key is a plain text"},
@@ -117,7 +117,7 @@ func TestEnvironment(t *testing.T) {
 	if err != nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "CERTWRIGHT_LISTEN_HTTPS?") {
 		t.Errorf("warnings %q, %v", s.Warnings, err)
 	}
-	if _, err := Load(Sources{Environ: []string{"CERTWRIGHT_LIMITS_NAMES=x"}}); err == nil || !strings.Contains(err.Error(), "CERTWRIGHT_LIMITS_NAMES") {
+	if _, err := Load(Sources{Environ: []string{"CERTWRIGHT_LIMITS_QUEUE=x"}}); err == nil || !strings.Contains(err.Error(), "CERTWRIGHT_LIMITS_QUEUE") {
 		t.Errorf("a bad variable: %v", err)
 	}
 	if _, err := Load(Sources{File: "/nowhere/at/all"}); err == nil || !strings.Contains(err.Error(), "--config") {

@@ -24,7 +24,7 @@ func manual(key string) string {
 	case "server_names":
 		return "The names in the server's own TLS certificate, which its own CA issues: DNS names and IP\naddresses."
 	case "storage":
-		return "Where the ledger and the state live: bolt:FILE, relative to data."
+		return "Where the ledger and the state live: bolt:FILE, a file's name in the data folder."
 	case "policy":
 		return "The policy file, relative to data. It is read when a store has no policy yet, on SIGHUP\nand by \"policy apply\"; the store's active policy is the truth."
 	case "ledger.origin":
@@ -43,10 +43,6 @@ func manual(key string) string {
 		return "How many shards an issuer's CRL has, 1 to 1024. Each certificate names its shard for\never; a change holds for new certificates."
 	case "limits.grpc_bytes":
 		return "Largest gRPC message and REST body in bytes."
-	case "limits.csr_bytes":
-		return "Largest CSR in bytes."
-	case "limits.names":
-		return "Most names in one request."
 	case "limits.queue":
 		return "Most units of work that may wait for the disk; what comes beyond is told to try again."
 	case "limits.connections":

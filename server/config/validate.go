@@ -49,7 +49,7 @@ func (s *Settings) Validate() error {
 	v.serverNames(c.ServerNames)
 	v.check(c.AdminSocket != "", "admin_socket", "must name a file")
 	file, ok := strings.CutPrefix(c.Storage, "bolt:")
-	v.check(ok && file != "", "storage", "%q is not bolt:FILE", c.Storage)
+	v.check(ok && filepath.IsLocal(file) && filepath.Base(file) == file, "storage", "%.64q is not bolt:FILE with a file's name in the data folder", c.Storage)
 	v.check(c.Policy != "", "policy", "must name a file")
 	v.ledger(c)
 	v.check(c.Keys.PassphraseFile == "" || c.Keys.Credential == "", "keys.credential",
@@ -59,8 +59,6 @@ func (s *Settings) Validate() error {
 	v.check(!strings.ContainsAny(c.Keys.Credential, "/\x00"), "keys.credential", "is a credential's name, not a path")
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
-	v.between("limits.csr_bytes", c.Limits.CSRBytes, 1<<10, 64<<10)
-	v.between("limits.names", c.Limits.Names, 1, 1000)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)
 	v.between("limits.connections", c.Limits.Connections, 4, 1<<20)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")

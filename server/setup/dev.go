@@ -27,11 +27,10 @@ func Dev(ctx context.Context, c config.Config, now time.Time) error {
 	written.ServerNames, written.Ledger, written.Storage = c.ServerNames, c.Ledger, c.Storage
 	written.BaseURL, written.Listen, written.Policy = c.BaseURL, config.Default().Listen, c.Policy
 	a := &authority{
-		config: &written, now: now, actor: "system:server",
+		config: &written, urls: rootURLs(&c), now: now, actor: "system:server",
 		rootURI: "file:" + datadir.RootKey, rootAlg: keys.ECDSAP256, issuingAlg: keys.ECDSAP256,
 		commonName: "Certwright Development", rootLife: 10 * year, issuingLife: 5 * year, crlLife: 5 * year,
 	}
-	written.Listen.HTTP = c.Listen.HTTP // the issuing CA's certificate names it
 	err = datadir.Create(ctx, c.Data, datadir.NewFormat(datadir.Dev), a.build)
 	if errors.Is(err, fs.ErrExist) {
 		return nil // another process was faster

@@ -150,7 +150,7 @@ func Init(ctx context.Context, c Ceremony) (Result, error) {
 	c.RootDir = rootDir
 	goesOn := c.interrupted()
 	a := &authority{
-		config: &c.Config, now: c.Now, actor: c.Actor, passphrase: c.Config.Passphrase(), rootURI: "file:" + c.rootKey(),
+		config: &c.Config, urls: rootURLs(&c.Config), now: c.Now, actor: c.Actor, passphrase: c.Config.Passphrase(), rootURI: "file:" + c.rootKey(),
 		rootAlg: c.RootAlgorithm, issuingAlg: c.IssuingAlgorithm, commonName: c.CommonName, organization: c.Organization,
 		rootLife: c.RootValidity, issuingLife: c.IssuingValidity, crlLife: c.CRLValidity, permit: c.Permit, exclude: c.Exclude,
 		ceremony: &c,

@@ -36,6 +36,7 @@ const backdate = time.Hour
 // authority is what is made: two CAs, the keys, the book's first entries.
 type authority struct {
 	config       *config.Config
+	urls         x509cert.URLs // what the issuing CA's certificate names
 	now          time.Time
 	actor        string                 // who makes it, for the ledger
 	passphrase   func() ([]byte, error) // nil: keys in clear
@@ -83,7 +84,8 @@ func (a *authority) build(ctx context.Context, temp string) error {
 		datadir.Transcript: a.transcript,
 	}
 	for name, data := range files {
-		if data == nil || filepath.IsAbs(name) {
+		elsewhere := name == a.config.Policy && (!filepath.IsLocal(name) || filepath.Base(name) != name)
+		if data == nil || elsewhere {
 			continue // no ceremony; a policy file elsewhere is the admin's own
 		}
 		if err := datadir.WriteFile(filepath.Join(temp, name), data); err != nil {
@@ -118,7 +120,7 @@ func (a *authority) certificates(ctx context.Context, temp string) error {
 	a.issuing, err = x509cert.Intermediate(x509cert.CAConfig{
 		CommonName: a.commonName + " Issuing CA", Organization: a.organization,
 		NotBefore: begin, NotAfter: begin.Add(a.issuingLife - time.Second),
-		Permit: a.permit, Exclude: a.exclude, URLs: rootURLs(a.config),
+		Permit: a.permit, Exclude: a.exclude, URLs: a.urls,
 	}, issuingKey.Public(), a.root, rootKey)
 	if err != nil {
 		return err

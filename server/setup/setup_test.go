@@ -72,6 +72,7 @@ func entries(t *testing.T, data string) []entry.Entry {
 
 func TestDev(t *testing.T) {
 	c := load(t, t.TempDir(), true)
+	c.Listen.HTTPS = "127.0.0.1:1" // of this start only
 	if err := Dev(t.Context(), c, time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func TestDev(t *testing.T) {
 	}
 	// Its configuration file is one that loads, and a second start changes nothing.
 	again, err := config.Load(config.Sources{Dev: true, Flags: map[string]string{"data": c.Data}})
-	if err != nil || again.File == "" {
+	if err != nil || again.File == "" || again.Config.Listen != config.Default().Listen {
 		t.Errorf("its own configuration: %+v, %v", again, err)
 	}
 	if err := Dev(t.Context(), c, time.Now()); err != nil {

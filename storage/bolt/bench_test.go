@@ -2,6 +2,9 @@ package bolt_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"strconv"
@@ -36,7 +39,7 @@ func makeIssuances(t testing.TB, n int) []storagetest.Issuance {
 }
 
 // issueAll takes all through both phases, by so many callers.
-func issueAll(t testing.TB, s storage.Committer, all []storagetest.Issuance, callers int) {
+func issueAll(t testing.TB, s storage.Committer, all []storagetest.Issuance, callers int, between func()) {
 	t.Helper()
 	work := make(chan storagetest.Issuance)
 	var wg sync.WaitGroup
@@ -44,6 +47,7 @@ func issueAll(t testing.TB, s storage.Committer, all []storagetest.Issuance, cal
 		wg.Go(func() {
 			for i := range work {
 				for _, c := range []storage.Command{i.Reserve, i.Complete} {
+					between()
 					if _, err := s.Commit(context.Background(), storage.Unit{c}); err != nil {
 						t.Error(err)
 						return
@@ -61,7 +65,27 @@ func issueAll(t testing.TB, s storage.Committer, all []storagetest.Issuance, cal
 
 // BenchmarkTwoPhase reserves and completes certificates; an operation is one
 // certificate.
-func BenchmarkTwoPhase(b *testing.B) {
+func BenchmarkTwoPhase(b *testing.B) { twoPhase(b, func() {}) }
+
+// BenchmarkTwoPhaseBusy does the same with callers that verify and sign between
+// the commits, as a server does: they arrive one by one.
+func BenchmarkTwoPhaseBusy(b *testing.B) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	digest := make([]byte, 32)
+	twoPhase(b, func() {
+		for range 3 {
+			signature, err := ecdsa.SignASN1(rand.Reader, key, digest)
+			if err != nil || !ecdsa.VerifyASN1(&key.PublicKey, digest, signature) {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func twoPhase(b *testing.B, between func()) {
 	for _, callers := range []int{1, 16, 64, 256} {
 		b.Run(strconv.Itoa(callers), func(b *testing.B) {
 			s := open(b, bolt.Config{Path: create(b)})
@@ -69,7 +93,7 @@ func BenchmarkTwoPhase(b *testing.B) {
 			all := makeIssuances(b, b.N)
 			before := s.Stats()
 			b.ResetTimer()
-			issueAll(b, s, all, callers)
+			issueAll(b, s, all, callers, between)
 			b.StopTimer()
 			after := s.Stats()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "certs/s")
@@ -87,7 +111,7 @@ func BenchmarkFill(b *testing.B) {
 	defer s.Close()
 	all := makeIssuances(b, b.N)
 	b.ResetTimer()
-	issueAll(b, s, all, 256)
+	issueAll(b, s, all, 256, func() {})
 	b.StopTimer()
 	info, err := os.Stat(path)
 	if err != nil {

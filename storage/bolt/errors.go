@@ -18,7 +18,7 @@ var (
 	errDamaged  = errors.New("database is damaged")
 )
 
-// ErrLocked: another process has the file open.
+// ErrLocked says that another process has the file open.
 var ErrLocked = errors.New("database is locked")
 
 // openError says what to do about a file that does not open.
@@ -30,8 +30,8 @@ func openError(path string, err error) error {
 			Help:   "stop it, or choose another folder with --data", Err: ErrLocked,
 		}
 	}
-	var clear *problem.Problem
-	if errors.As(err, &clear) {
+	var known *problem.Problem
+	if errors.As(err, &known) {
 		return err
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {

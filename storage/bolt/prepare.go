@@ -15,6 +15,7 @@ const (
 	maxText       = 255
 	maxCollection = 32
 	maxErasable   = 4096
+	maxBody       = 1 << 20
 	maxIndexes    = 100
 )
 

@@ -39,16 +39,11 @@ func preparePutRecord(c storage.PutRecord) (operation, error) {
 	if err := recordName(c.Collection, c.ID); err != nil {
 		return nil, err
 	}
-	if len(c.Indexes) > maxIndexes {
-		return nil, fmt.Errorf("%d indexes: %d are possible", len(c.Indexes), maxIndexes)
+	if err := checkIndexes(c.Indexes); err != nil {
+		return nil, err
 	}
-	for _, x := range c.Indexes {
-		if x.Name == "" {
-			return nil, errors.New("an index has no name")
-		}
-		if err := errors.Join(text("index name", x.Name, maxCollection), text("index value", x.Value, maxText)); err != nil {
-			return nil, err
-		}
+	if len(c.Body) > maxBody {
+		return nil, fmt.Errorf("body of %d octets: %d are possible", len(c.Body), maxBody)
 	}
 	key := recordKey(c.Collection, c.ID)
 	return func(u *unit) error {
@@ -59,11 +54,8 @@ func preparePutRecord(c storage.PutRecord) (operation, error) {
 		if c.IfVersion != storage.AnyVersion && c.IfVersion != old.version {
 			return versionConflict(old.version, c.IfVersion)
 		}
-		for _, x := range c.Indexes {
-			holder := u.get(bucketRecordIndex, recordKey(c.Collection, x.Name, x.Value))
-			if x.Unique && holder != nil && string(holder) != c.ID {
-				return fmt.Errorf("%w: another record has this value of the unique index %s", storage.ErrConflict, x.Name)
-			}
+		if err := u.checkUnique(c); err != nil {
+			return err
 		}
 		next := recordRow{version: old.version + 1, indexes: c.Indexes, body: c.Body}
 		if !c.Expires.IsZero() {
@@ -80,6 +72,31 @@ func preparePutRecord(c storage.PutRecord) (operation, error) {
 		}
 		return nil
 	}, nil
+}
+
+func checkIndexes(indexes []storage.RecordIndex) error {
+	if len(indexes) > maxIndexes {
+		return fmt.Errorf("%d indexes: %d are possible", len(indexes), maxIndexes)
+	}
+	for _, x := range indexes {
+		if x.Name == "" {
+			return errors.New("an index has no name")
+		}
+		if err := errors.Join(text("index name", x.Name, maxCollection), text("index value", x.Value, maxText)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *unit) checkUnique(c storage.PutRecord) error {
+	for _, x := range c.Indexes {
+		holder := u.get(bucketRecordIndex, recordKey(c.Collection, x.Name, x.Value))
+		if x.Unique && holder != nil && string(holder) != c.ID {
+			return fmt.Errorf("%w: another record has this value of the unique index %s", storage.ErrConflict, x.Name)
+		}
+	}
+	return nil
 }
 
 type recordIndexEntry struct {

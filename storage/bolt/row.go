@@ -60,32 +60,42 @@ func parseRow(key, sealed []byte) (row, error) {
 	}
 	var r row
 	var state, revoked uint8
-	var deadline uint64
 	s := cryptobyte.String(value)
 	ok = s.ReadUint8(&state) && s.ReadUint8(&revoked) && revoked <= 1 && s.ReadUint16(&r.shard) && s.ReadUint64(&r.index)
 	r.state = storage.State(state)
-	switch r.state {
-	case storage.Reserved:
-		ok = ok && s.CopyBytes(r.incarnation[:]) && s.ReadUint64(&deadline)
-		r.deadline = int64(deadline)
-	case storage.Abandoned:
-		ok = ok && s.ReadUint64(&r.abandoned)
-	case storage.Issued:
-	default:
-		ok = false
-	}
+	ok = ok && r.readState(&s)
 	if ok && revoked == 1 {
-		var v revocation
-		var reason uint8
-		var at uint64
-		ok = s.ReadUint64(&v.index) && s.ReadUint8(&reason) && s.ReadUint64(&at)
-		v.reason, v.at = identity.RevocationReason(reason), int64(at)
-		r.revocation = &v
+		r.revocation = &revocation{}
+		ok = r.revocation.read(&s)
 	}
 	if !ok || !s.Empty() {
 		return row{}, errRow
 	}
 	return r, nil
+}
+
+// readState reads what a row has in its state alone.
+func (r *row) readState(s *cryptobyte.String) bool {
+	switch r.state {
+	case storage.Reserved:
+		var deadline uint64
+		ok := s.CopyBytes(r.incarnation[:]) && s.ReadUint64(&deadline)
+		r.deadline = int64(deadline)
+		return ok
+	case storage.Abandoned:
+		return s.ReadUint64(&r.abandoned)
+	case storage.Issued:
+		return true
+	}
+	return false
+}
+
+func (v *revocation) read(s *cryptobyte.String) bool {
+	var reason uint8
+	var at uint64
+	ok := s.ReadUint64(&v.index) && s.ReadUint8(&reason) && s.ReadUint64(&at)
+	v.reason, v.at = identity.RevocationReason(reason), int64(at)
+	return ok
 }
 
 // revokedLine is a row of bucketRevoked: int64 NotAfter in seconds, uint8

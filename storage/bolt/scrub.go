@@ -135,20 +135,7 @@ func (sc *scrub) add(b bucket, key, value []byte) {
 // entries that must say the same.
 func (sc *scrub) checkClaims() error {
 	for _, c := range sc.claims {
-		if v := c.row.revocation; v != nil {
-			e, ok := sc.revocations[v.index]
-			if !ok || e.Issuer != c.issuer || e.Serial != c.serial || e.Reason != uint8(v.reason) || e.At.UnixMilli() != v.at {
-				sc.find("certificate", c.row.index, c.serial.String(), "its row says that entry %d revokes it, which does not say so", v.index)
-			}
-			delete(sc.revocations, v.index)
-		}
-		if c.row.state == storage.Abandoned {
-			e, ok := sc.abandons[c.row.abandoned]
-			if !ok || e.Index != c.row.index {
-				sc.find("certificate", c.row.index, c.serial.String(), "its row says that entry %d abandons it, which does not say so", c.row.abandoned)
-			}
-			delete(sc.abandons, c.row.abandoned)
-		}
+		sc.checkClaim(c)
 	}
 	for at, e := range sc.revocations {
 		if r, err := sc.rowOf(e); err != nil || !sc.unreadable[r.index] {
@@ -161,6 +148,25 @@ func (sc *scrub) checkClaims() error {
 		}
 	}
 	return nil
+}
+
+// checkClaim takes what confirms the claim out of what entries say.
+func (sc *scrub) checkClaim(c claim) {
+	serial := c.serial.String()
+	if v := c.row.revocation; v != nil {
+		e, ok := sc.revocations[v.index]
+		if !ok || e.Issuer != c.issuer || e.Serial != c.serial || e.Reason != uint8(v.reason) || e.At.UnixMilli() != v.at {
+			sc.find("certificate", c.row.index, serial, "its row says that entry %d revokes it, which does not say so", v.index)
+		}
+		delete(sc.revocations, v.index)
+	}
+	if c.row.state == storage.Abandoned {
+		e, ok := sc.abandons[c.row.abandoned]
+		if !ok || e.Index != c.row.index {
+			sc.find("certificate", c.row.index, serial, "its row says that entry %d abandons it, which does not say so", c.row.abandoned)
+		}
+		delete(sc.abandons, c.row.abandoned)
+	}
 }
 
 func (sc *scrub) rowOf(e entry.Revoked) (row, error) {

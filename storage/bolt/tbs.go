@@ -74,22 +74,26 @@ func readNames(s cryptobyte.String, f *facts) error {
 	if !wrapped.ReadASN1(&list, cbasn1.SEQUENCE) || !wrapped.Empty() {
 		return errTBS
 	}
-	san := asn1.ObjectIdentifier{2, 5, 29, 17}
 	for !list.Empty() {
-		var extension, value cryptobyte.String
-		var id asn1.ObjectIdentifier
-		if !list.ReadASN1(&extension, cbasn1.SEQUENCE) || !extension.ReadASN1ObjectIdentifier(&id) ||
-			!extension.SkipOptionalASN1(cbasn1.BOOLEAN) || !extension.ReadASN1(&value, cbasn1.OCTET_STRING) || !extension.Empty() {
-			return errTBS
-		}
-		if !id.Equal(san) {
-			continue
-		}
-		if err := readGeneralNames(value, f); err != nil {
+		if err := readExtension(&list, f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readExtension reads one extension, and the names if it is the subjectAltName.
+func readExtension(list *cryptobyte.String, f *facts) error {
+	var extension, value cryptobyte.String
+	var id asn1.ObjectIdentifier
+	if !list.ReadASN1(&extension, cbasn1.SEQUENCE) || !extension.ReadASN1ObjectIdentifier(&id) ||
+		!extension.SkipOptionalASN1(cbasn1.BOOLEAN) || !extension.ReadASN1(&value, cbasn1.OCTET_STRING) || !extension.Empty() {
+		return errTBS
+	}
+	if !id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+		return nil
+	}
+	return readGeneralNames(value, f)
 }
 
 // readGeneralNames reads the choices of RFC 5280 §4.2.1.6 that an Identifier

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bberrors "go.etcd.io/bbolt/errors"
 
 	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/storage"
@@ -193,7 +194,7 @@ func (s *Store) transact(batch []*job) (err error) {
 		return err
 	}
 	defer func() {
-		if rerr := tx.Rollback(); rerr != nil && !errors.Is(rerr, bbolt.ErrTxClosed) {
+		if rerr := tx.Rollback(); rerr != nil && !errors.Is(rerr, bberrors.ErrTxClosed) {
 			err = errors.Join(err, rerr)
 		}
 	}()
@@ -202,44 +203,69 @@ func (s *Store) transact(batch []*job) (err error) {
 			tx.Bucket([]byte(b)).FillPercent = appendFill
 		}
 	}
-	edge, last, changed := s.edge.Clone(), s.last, false
-	now := s.config.Now().UTC().Truncate(time.Millisecond)
-	full := s.config.Reserve > 0 && freeSpace(s.file) < uint64(s.config.Reserve)
+	w := work{
+		tx: tx, edge: s.edge.Clone(), last: s.last, now: s.config.Now().UTC().Truncate(time.Millisecond),
+		full: s.config.Reserve > 0 && freeSpace(s.file) < uint64(s.config.Reserve),
+	}
 	for _, j := range batch {
-		if full && j.grows {
+		if w.full && j.grows {
 			j.err = nearlyFull(s.config.Path)
 			continue
 		}
-		u := newUnit(tx, edge.Size(), later(now, last))
-		if j.err = u.run(j.ops); j.err != nil {
-			continue
-		}
-		if err := u.flush(edge); err != nil {
+		if err := w.do(j); err != nil {
 			return err
 		}
-		j.receipt = u.receipt()
-		changed = changed || len(u.order) > 0 || len(u.entries) > 0
-		if len(u.entries) > 0 {
-			last = u.at
-		}
 	}
-	if !changed {
+	if !w.changed {
 		return nil
 	}
-	return s.settle(tx, edge, last)
+	return s.settle(w)
+}
+
+// work is a transaction under way.
+type work struct {
+	tx      *bbolt.Tx
+	edge    *merkle.Edge // after the units so far
+	last    time.Time    // of the last entry so far
+	now     time.Time
+	full    bool // the disk is nearly full
+	changed bool
+}
+
+// do carries out one unit. What it returns ends the whole transaction; the
+// unit's own error is in its job.
+func (w *work) do(j *job) error {
+	u := newUnit(w.tx, w.edge.Size(), later(w.now, w.last))
+	if j.err = u.run(j.ops); j.err == nil {
+		return w.take(u, j)
+	}
+	return nil
+}
+
+// take writes what a unit has gathered.
+func (w *work) take(u *unit, j *job) error {
+	if err := u.flush(w.edge); err != nil {
+		return err
+	}
+	j.receipt = u.receipt()
+	w.changed = w.changed || len(u.order) > 0 || len(u.entries) > 0
+	if len(u.entries) > 0 {
+		w.last = u.at
+	}
+	return nil
 }
 
 // settle makes the transaction durable.
-func (s *Store) settle(tx *bbolt.Tx, edge *merkle.Edge, last time.Time) error {
-	if edge.Size() != s.edge.Size() {
-		if err := putEdge(tx, edge, last); err != nil {
+func (s *Store) settle(w work) error {
+	if w.edge.Size() != s.edge.Size() {
+		if err := putEdge(w.tx, w.edge, w.last); err != nil {
 			return err
 		}
 	}
-	if err := tx.Commit(); err != nil {
+	if err := w.tx.Commit(); err != nil {
 		return err
 	}
-	s.edge, s.last = edge, last
+	s.edge, s.last = w.edge, w.last
 	s.counters.transactions.Add(1)
 	s.counters.fsyncs.Add(2) // the pages, then the meta page
 	if info, err := s.file.Stat(); err == nil && info.Size() != s.size {

@@ -1,0 +1,192 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
+)
+
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "certwright-bench-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binary = filepath.Join(dir, "certwright")
+	out, err := exec.Command("go", "build", "-o", binary, "github.com/certwright/certwright/cmd/certwright").CombinedOutput()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// server is a certwright process of its own, so that its CPU time is its own.
+type server struct {
+	tb                         testing.TB
+	dir                        string
+	https, grpc, http, metrics string
+	cmd                        *exec.Cmd
+}
+
+func startServer(tb testing.TB) *server {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "cw")
+	check(tb, err)
+	s := &server{tb: tb, dir: dir}
+	for _, a := range []*string{&s.https, &s.grpc, &s.http, &s.metrics} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		check(tb, err)
+		*a = l.Addr().String()
+		check(tb, l.Close())
+	}
+	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
+		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
+	var log bytes.Buffer
+	s.cmd.Stdout, s.cmd.Stderr = &log, &log
+	check(tb, s.cmd.Start())
+	tb.Cleanup(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		_ = s.cmd.Wait()
+		_ = os.RemoveAll(dir)
+	})
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if resp, err := http.Get("http://" + s.metrics + "/readyz"); err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return s
+			}
+		}
+		select {
+		case <-deadline:
+			tb.Fatalf("the server is not ready\n%s", log.String())
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *server) data() string { return filepath.Join(s.dir, "data") }
+
+// cpu is the CPU time that the server has used: utime and stime of proc(5), in
+// ticks of 10 ms.
+func (s *server) cpu() time.Duration {
+	s.tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	check(s.tb, err)
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	var ticks int
+	for _, i := range []int{11, 12} { // utime, stime: fields 14 and 15
+		n, err := strconv.Atoi(fields[i])
+		check(s.tb, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// metric is the sum of a metric's series.
+func (s *server) metric(name string) float64 {
+	s.tb.Helper()
+	resp, err := http.Get("http://" + s.metrics + "/metrics")
+	check(s.tb, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	check(s.tb, err)
+	sum, found := 0.0, false
+	for line := range strings.Lines(string(text)) {
+		series, value, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if base, _, _ := strings.Cut(series, "{"); !ok || base != name {
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		check(s.tb, err)
+		sum, found = sum+v, true
+	}
+	if !found {
+		s.tb.Fatalf("there is no metric %s", name)
+	}
+	return sum
+}
+
+// size is what the store takes on disk, in octets.
+func (s *server) size() int64 {
+	s.tb.Helper()
+	info, err := os.Stat(filepath.Join(s.data(), "ledger.db"))
+	check(s.tb, err)
+	return info.Size()
+}
+
+// tokens makes join tokens for *.bench.internal with 10,000 uses each.
+func (s *server) tokens(n int) []string {
+	s.tb.Helper()
+	conn, err := grpc.NewClient("unix:"+filepath.Join(s.data(), "admin.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	check(s.tb, err)
+	defer conn.Close()
+	client := certwrightv1.NewTokenServiceClient(conn)
+	out := make([]string, n)
+	for i := range out {
+		answer, err := client.CreateToken(context.Background(), &certwrightv1.CreateTokenRequest{
+			Owner: "bench", Profiles: []string{"server"}, DnsPatterns: []string{"*.bench.internal"},
+			Ttl: durationpb.New(12 * time.Hour), Uses: 10000,
+		})
+		check(s.tb, err)
+		out[i] = answer.Secret
+	}
+	return out
+}
+
+func (s *server) roots() *x509.CertPool {
+	s.tb.Helper()
+	text, err := os.ReadFile(filepath.Join(s.data(), "root.crt"))
+	check(s.tb, err)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		s.tb.Fatal("root.crt holds no certificate")
+	}
+	return pool
+}
+
+// newCSRs are CSRs with a P-256 key each, in PEM.
+func newCSRs(tb testing.TB, n int) []string {
+	tb.Helper()
+	out := make([]string, n)
+	for i := range out {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		check(tb, err)
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+			DNSNames: []string{fmt.Sprintf("h%d.bench.internal", i)},
+		}, key)
+		check(tb, err)
+		out[i] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+	}
+	return out
+}
