@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -156,6 +155,20 @@ func (c *Client) resolve(ctx context.Context, host string, port int) ([]netip.Ad
 	return addrs, err
 }
 
+const (
+	notTLS     = "the answer is not TLS"
+	hintNotTLS = "check that the service speaks TLS on this port"
+)
+
+// isTLS tells whether err is TLS's own, and not the network's.
+func isTLS(err error) bool {
+	var op *net.OpError
+	var record tls.RecordHeaderError
+	var verify *tls.CertificateVerificationError
+	return errors.As(err, &op) && op.Op == "remote error" || errors.As(err, &record) || errors.As(err, &verify) ||
+		strings.HasPrefix(err.Error(), "tls: ")
+}
+
 // handshake describes a failed handshake by its kind: the text of an error of
 // crypto/tls may quote the peer's certificate.
 func handshake(err error) *Error {
@@ -163,22 +176,20 @@ func handshake(err error) *Error {
 	var op *net.OpError
 	var record tls.RecordHeaderError
 	var verify *tls.CertificateVerificationError
-	var sock net.Error
 	switch {
 	case errors.As(err, &op) && op.Op == "remote error": // an alert, whose text crypto/tls has from its number
 		e.What = "the TLS handshake was refused by the peer: " + strings.TrimPrefix(op.Err.Error(), "tls: ")
 		e.Hint = "check that the service speaks TLS 1.2 or newer for this name and this protocol (ALPN)"
 	case errors.As(err, &record):
-		e.What, e.Hint = "the answer is not TLS", "check that the service speaks TLS on this port"
+		e.What, e.Hint = notTLS, hintNotTLS
 	case errors.As(err, &verify):
 		e.What, e.Hint = "the certificate does not verify", "check the certificate's chain, names and validity"
-	case errors.As(err, &sock), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case isTLS(err):
+		e.What, e.Hint = "the TLS handshake failed", "check that the service speaks TLS 1.2 or newer"
+	default:
 		e.Stage, e.Temporary = StageConnect, true
 		e.What, e.Hint = network(err)
 		e.What += " (in the TLS handshake)"
-	default:
-		e.What, e.Hint = "the TLS handshake failed", "check that the service speaks TLS 1.2 or newer"
 	}
 	return e
 }

@@ -119,8 +119,13 @@ func (c *Client) lookupAddrs(ctx context.Context, name string) ([]netip.Addr, er
 	var v4, v6 []dns.RR
 	var err4, err6 error
 	var both sync.WaitGroup
-	both.Go(func() { v6, _, err6 = c.lookup(ctx, name, dns.TypeAAAA) })
-	v4, _, err4 = c.lookup(ctx, name, dns.TypeA)
+	ctx6, cancel6 := context.WithCancel(ctx)
+	defer cancel6()
+	both.Go(func() { v6, _, err6 = c.lookup(ctx6, name, dns.TypeAAAA) })
+	if v4, _, err4 = c.lookup(ctx, name, dns.TypeA); err4 == nil {
+		// Servers that swallow questions for AAAA do not take all the time.
+		defer time.AfterFunc(tryTime, cancel6).Stop()
+	}
 	both.Wait()
 	var addrs []netip.Addr
 	for _, rr := range append(v6, v4...) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // maxHeaderBytes bounds an answer's status line and headers.
@@ -135,16 +136,6 @@ func (c *Client) redirect(from *url.URL, location string) (*url.URL, error) {
 // getOne fetches one target, without following it.
 func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Response, Hop, error) {
 	hop := Hop{Host: hostName(target.Hostname()), Port: portOf(target)}
-	transport := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes, ReadBufferSize: 1 << 10,
-		TLSClientConfig: opts.tls(), Protocols: new(http.Protocols),
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, tried, err := c.dial(ctx, hop.Host, hop.Port)
-			hop.Addresses = tried
-			return conn, err
-		},
-	}
-	transport.Protocols.SetHTTP1(true)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return nil, hop, &Error{Stage: StageURL, Host: hop.Host, Port: hop.Port, What: "the URL cannot be asked for", Hint: "check the URL"}
@@ -152,7 +143,13 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	req.Header.Set("User-Agent", orElse(opts.UserAgent, "certwright"))
 	req.Header.Set("Accept", orElse(opts.Accept, "*/*"))
 	req.Header.Set("Accept-Encoding", "identity")
-	answer, err := transport.RoundTrip(req)
+	conn, tried, err := c.dial(ctx, hop.Host, hop.Port)
+	hop.Addresses = tried
+	if err != nil {
+		return nil, hop, err
+	}
+	defer conn.Close()
+	answer, err := overConn(conn, opts).RoundTrip(req)
 	if err != nil {
 		return nil, hop, exchangeError(ctx, hop, err)
 	}
@@ -169,35 +166,44 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	return res, hop, nil
 }
 
-// exchangeError is the *Error of a failed exchange. An error of net/http may quote
-// the answer, so only its kind is told.
-func exchangeError(ctx context.Context, hop Hop, err error) error {
-	var own *Error
-	if errors.As(err, &own) {
-		return own
+// overConn is a transport for one exchange over a connection that stands already:
+// it can make no other.
+func overConn(conn net.Conn, opts Options) *http.Transport {
+	var once atomic.Bool
+	t := &http.Transport{
+		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes, ReadBufferSize: 1 << 10,
+		TLSClientConfig: opts.tls(), Protocols: new(http.Protocols),
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			if once.Swap(true) {
+				return nil, errPeer
+			}
+			return conn, nil
+		},
 	}
+	t.Protocols.SetHTTP1(true)
+	return t
+}
+
+// exchangeError is the *Error of a failed exchange. An error of net/http or
+// crypto/tls may quote the answer, so only its kind is told, and it is not kept.
+func exchangeError(ctx context.Context, hop Hop, err error) *Error {
 	e := &Error{Stage: StageHTTP, Temporary: true}
 	var sock net.Error
-	var record tls.RecordHeaderError
-	var verify *tls.CertificateVerificationError
+	text := err.Error()
 	switch {
 	case ctx.Err() != nil:
 		e.Stage, e.Err = StageConnect, ctx.Err()
 		e.What, e.Hint = network(ctx.Err())
-	case errors.As(err, &record), errors.As(err, &verify):
+	case strings.Contains(text, "HTTP response to HTTPS client"):
+		e.Stage, e.What, e.Hint = StageTLS, notTLS, hintNotTLS
+	case isTLS(err):
 		e = handshake(err)
-		e.Err = nil // its text may quote the peer's certificate
+		e.Err = nil
 	case errors.As(err, &sock), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		e.Stage = StageConnect
-		if e = handshake(err); e.Stage != StageTLS {
-			e.What, e.Hint = network(err)
-		}
-		e.Err = nil
-	case strings.Contains(err.Error(), "exceeded") && strings.Contains(err.Error(), "header"):
+		e.What, e.Hint = network(err)
+	case strings.Contains(text, "server response headers exceeded"):
 		e.What, e.Hint = fmt.Sprintf("headers of more than %d octets", maxHeaderBytes), "answer with fewer or shorter headers"
-	case strings.Contains(err.Error(), "tls: "):
-		e = handshake(err)
-		e.Err = nil
 	default:
 		e.What, e.Hint = "the answer is not valid HTTP/1.1", "check that a web server answers on this port"
 	}

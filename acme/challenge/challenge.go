@@ -11,8 +11,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"net/netip"
 	"strings"
 
 	"github.com/certwright/certwright/egress"
@@ -79,30 +77,22 @@ type Validator interface {
 // dns-persist-01 names issuer domains instead.
 func TokenRequired(kind string) bool { return kind != DNSPersist01 }
 
-// checkTarget refuses a Target that no validation may be made of: these are faults
-// of the caller, not of a client.
-func (t Target) check(kind string, addresses bool) error {
-	id, err := t.Identifier.Canonical()
-	switch {
-	case err != nil || id != t.Identifier || strings.HasPrefix(id.Value, "*"):
-		return errors.New("the identifier is not in canonical form")
-	case id.Type != identity.DNS && (id.Type != identity.IP || !addresses):
-		return errors.New("the identifier's type cannot be proven by " + kind)
-	case TokenRequired(kind) && (t.Token == "" || !strings.HasPrefix(t.KeyAuthorization, t.Token+".")):
-		return errors.New("the key authorization does not begin with the token")
-	}
-	return nil
-}
-
-// Refuse returns the *Error for a target that a challenge of this type cannot
-// prove; nil if it can.
+// Refuse returns the *Error for a target that the validator's challenges cannot
+// prove; nil if they can.
 func Refuse(v Validator, t Target) error {
-	err := t.check(v.Type(), v.Offers(identity.Identifier{Type: identity.IP, Value: netip.IPv4Unspecified().String()}, false))
-	if err == nil && !v.Offers(t.Identifier, t.Wildcard) {
-		err = errors.New("a wildcard cannot be proven by " + v.Type())
-	}
-	if err == nil {
+	id, err := t.Identifier.Canonical()
+	what := ""
+	switch {
+	case err != nil || id != t.Identifier || id.Wildcard():
+		what = "the identifier is not in canonical form"
+	case !v.Offers(id, false):
+		what = "an identifier of type " + string(id.Type) + " cannot be proven by " + v.Type()
+	case !v.Offers(id, t.Wildcard):
+		what = "a wildcard cannot be proven by " + v.Type()
+	case TokenRequired(v.Type()) && (t.Token == "" || !strings.HasPrefix(t.KeyAuthorization, t.Token+".")):
+		what = "the key authorization does not begin with the token"
+	default:
 		return nil
 	}
-	return &Error{Type: Malformed, Host: t.Identifier.Value, Detail: err.Error(), Hint: "choose another type of challenge", Err: err}
+	return &Error{Type: Malformed, Host: t.Identifier.Value, Detail: what, Hint: "choose another type of challenge", Err: err}
 }

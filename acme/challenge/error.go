@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/certwright/certwright/egress"
 )
@@ -67,4 +68,17 @@ func FromEgress(kind string, err error) *Error {
 		Type: types[cause.Stage], Detail: fmt.Sprintf("%s: %s: %s", kind, cause.Target(), cause.What), Hint: cause.Hint,
 		Host: cause.Host, Addresses: cause.Addresses, Port: cause.Port, Temporary: cause.Temporary, Err: err,
 	}
+}
+
+// EvidenceOf is what a failed call of the egress client had contacted.
+func EvidenceOf(err error) Evidence {
+	var cause *egress.Error
+	if !errors.As(err, &cause) {
+		return Evidence{}
+	}
+	hops := cause.Hops
+	if cause.Stage != egress.StageURL && cause.Stage != egress.StageDNS && cause.Stage != egress.StageRefused {
+		hops = append(slices.Clone(hops), egress.Hop{Host: cause.Host, Port: cause.Port, Addresses: cause.Addresses})
+	}
+	return Evidence{Hops: hops}
 }

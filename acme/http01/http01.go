@@ -62,7 +62,7 @@ func (v *Validator) Validate(ctx context.Context, target challenge.Target) (chal
 		TLS: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}, //nolint:gosec // see above
 	})
 	if err != nil {
-		return challenge.Evidence{}, challenge.FromEgress(challenge.HTTP01, err)
+		return challenge.EvidenceOf(err), challenge.FromEgress(challenge.HTTP01, err)
 	}
 	return challenge.Evidence{Hops: res.Hops}, judge(res, target)
 }
