@@ -86,6 +86,10 @@ type Grant struct {
 	// Deny are patterns of names that are denied to these callers under these
 	// profiles, also if another grant allows them.
 	Deny identity.Names `json:"deny"`
+	// Challenges is "none" if ACME accounts need not prove control of the names by
+	// a challenge: the account's key, or what it was bound to, is proof enough.
+	// Empty: they must. All principals must then be eab or account.
+	Challenges string `json:"challenges"`
 	// Owner of what is issued under the grant. A request need not name it, and
 	// may name no other.
 	Owner string `json:"owner"`

@@ -20,6 +20,7 @@ type grant struct {
 	owner      string
 	owners     []string
 	exact      []identity.Identifier // of the system grant: these names and no patterns
+	trusted    bool                  // ACME accounts need no challenge
 }
 
 // patterns are the patterns of a grant, compiled as far as they do not depend on
