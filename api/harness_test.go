@@ -192,7 +192,12 @@ func (w *world) tls() *tls.Config {
 func (w *world) serve(g *grpc.Server, l net.Listener) {
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(l) }()
-	w.t.Cleanup(func() { g.Stop(); <-done })
+	w.t.Cleanup(func() {
+		g.Stop()
+		if err := <-done; err != nil {
+			w.t.Error(err)
+		}
+	})
 }
 
 func (w *world) dial(target string, creds credentials.TransportCredentials) *grpc.ClientConn {

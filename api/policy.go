@@ -114,7 +114,7 @@ func (s *policyService) ListPolicyVersions(ctx context.Context, in *certwrightv1
 func versionMessage(v ca.Version) *certwrightv1.PolicyVersion {
 	return &certwrightv1.PolicyVersion{
 		Number: int32(v.Number), Sha256: hex.EncodeToString(v.Hash[:]), ActivateTime: timestamp(v.Time),
-		Actor: v.Actor, Active: v.Active,
+		Actor: v.Actor, LedgerIndex: v.Entry, Active: v.Active,
 	}
 }
 

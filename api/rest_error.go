@@ -91,9 +91,9 @@ func title(kind problem.Kind) string {
 
 // gatewayError answers what went wrong between the body and the answer: a
 // failure of the chain, or the gateway's own refusal of what it cannot read.
-func (s *Server) gatewayError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+func (s *Server) gatewayError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	// The gateway hands its handlers the request's context, which has the call.
-	ctx = r.Context()
+	ctx := r.Context()
 	if body, ok := ctx.Value(bodyKey{}).(*limitedBody); ok && body.over {
 		s.refuseBody(ctx, w)
 		return
@@ -108,7 +108,7 @@ func (s *Server) unread(err error) error {
 	if errors.As(err, &f) {
 		return err
 	}
-	detail := ""
+	var detail string
 	var http *runtime.HTTPStatusError
 	switch st, ok := status.FromError(err); {
 	case errors.As(err, &http) && http.HTTPStatus < 500:

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -38,17 +39,17 @@ func TestSimulationIsWhatSigningSays(t *testing.T) {
 		if got.GetAllowed() != (err == nil) {
 			t.Errorf("%v: simulated %v, signed %v", test, got, err)
 		}
-		var simulated, real []string
+		var simulated, signed []string
 		for _, v := range got.GetViolations() {
 			simulated = append(simulated, v.String())
 		}
 		for _, detail := range status.Convert(err).Details() {
 			if v, ok := detail.(*certwrightv1.Violation); ok {
-				real = append(real, v.String())
+				signed = append(signed, v.String())
 			}
 		}
-		if strings.ReplaceAll(strings.Join(simulated, "\n"), "  ", " ") != strings.ReplaceAll(strings.Join(real, "\n"), "  ", " ") {
-			t.Errorf("simulated\n%s\nsigned\n%s", simulated, real)
+		if strings.ReplaceAll(strings.Join(simulated, "\n"), "  ", " ") != strings.ReplaceAll(strings.Join(signed, "\n"), "  ", " ") {
+			t.Errorf("simulated\n%s\nsigned\n%s", simulated, signed)
 		}
 	}
 	own, err := policies.SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{Profile: "server", DnsNames: []string{"svc.internal"}})
@@ -198,7 +199,7 @@ func TestVerifyLedgerStreams(t *testing.T) {
 	var last *certwrightv1.VerifyLedgerResponse
 	for {
 		m, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		w.must(err)

@@ -33,18 +33,15 @@ var binary string
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "certwright-bench-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
+	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "certwright")
 	out, err := exec.Command("go", "build", "-o", binary, "github.com/certwright/certwright/cmd/certwright").CombinedOutput()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		os.Exit(1)
+		panic(fmt.Errorf("go build: %w\n%s", err, out))
 	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	m.Run()
 }
 
 // server is a certwright process of its own, so that its CPU time is its own.
@@ -57,7 +54,7 @@ type server struct {
 
 func startServer(tb testing.TB) *server {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "cw")
+	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of the socket in a test's own folder is too long
 	check(tb, err)
 	s := &server{tb: tb, dir: dir}
 	for _, a := range []*string{&s.https, &s.grpc, &s.http, &s.metrics} {

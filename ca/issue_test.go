@@ -100,7 +100,7 @@ func TestIdempotent(t *testing.T) {
 	}
 	other := request(t, "same")
 	_, err = w.Issue(t.Context(), other, Attach{})
-	p := wantProblem(t, err, problem.Conflict, "REQUEST_ID_REUSED")
+	p := problemOf(t, err, problem.Conflict, "REQUEST_ID_REUSED")
 	if len(p.Violations) != 0 || p.Value != "" {
 		t.Errorf("the conflict shows something: %+v", p)
 	}
@@ -172,7 +172,7 @@ func TestDeniedWithAll(t *testing.T) {
 	req.Identifiers = []identity.Identifier{{Type: identity.DNS, Value: "evil.example.com"}, {Type: identity.IP, Value: "192.0.2.1"}}
 	req.Validity = 1000 * time.Hour
 	_, err := w.Issue(t.Context(), req, Attach{})
-	p := wantProblem(t, err, problem.Denied, "")
+	p := problemOf(t, err, problem.Denied, "")
 	if len(p.Violations) < 3 {
 		t.Errorf("%v", p.Violations)
 	}

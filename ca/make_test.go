@@ -177,7 +177,13 @@ func (w *world) unresolved(t testing.TB) []storage.Certificate {
 	return page.Certificates
 }
 
-func wantProblem(t testing.TB, err error, kind problem.Kind, reason string) *problem.Problem {
+func wantProblem(t testing.TB, err error, kind problem.Kind, reason string) {
+	t.Helper()
+	_ = problemOf(t, err, kind, reason)
+}
+
+// problemOf is the error, which must be a problem of this kind and reason.
+func problemOf(t testing.TB, err error, kind problem.Kind, reason string) *problem.Problem {
 	t.Helper()
 	var p *problem.Problem
 	if !errors.As(err, &p) || p.Kind != kind || reason != "" && p.Reason != reason {

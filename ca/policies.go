@@ -60,6 +60,7 @@ type Version struct {
 	Hash     [32]byte
 	Time     time.Time // of its activation
 	Actor    string    // who activated it
+	Entry    uint64    // ledger index of its activation
 	Document []byte    // nil in lists
 	Active   bool      // in force
 }
@@ -159,7 +160,7 @@ func (p *Policies) Apply(ctx context.Context, data []byte, actor string) (Versio
 	if err != nil {
 		return Version{}, err
 	}
-	_, err = p.cfg.Store.Commit(ctx, append(records, storage.AppendEntry{Entry: draft}))
+	receipt, err := p.cfg.Store.Commit(ctx, append(storage.Unit{storage.AppendEntry{Entry: draft}}, records...))
 	if errors.Is(err, storage.ErrConflict) {
 		return Version{}, &problem.Problem{
 			Kind: problem.Conflict, Reason: "POLICY_CHANGED", Detail: "another policy was activated meanwhile", Err: err,
@@ -170,10 +171,10 @@ func (p *Policies) Apply(ctx context.Context, data []byte, actor string) (Versio
 		return Version{}, storeProblem(err)
 	}
 	p.current.Store(&inForce{activeRecord: next, engine: engine, stored: was.stored + 1})
-	return p.version(v)
+	return p.version(v, receipt.Indexes[0])
 }
 
-// activation writes the two records: the version, and that it is active if the
+// activation writes, after its entry, the two records: the version, and that it is active if the
 // active record still stands at version stored.
 func activation(next activeRecord, v versionRecord, stored uint64) (storage.Unit, error) {
 	active, err := json.Marshal(next)
@@ -188,7 +189,7 @@ func activation(next activeRecord, v versionRecord, stored uint64) (storage.Unit
 		storage.PutRecord{Collection: activeCollection, ID: activeID, IfVersion: stored, Body: active},
 		storage.PutRecord{
 			Collection: versionCollection, ID: versionID(v.Number), Body: version,
-			Indexes: []storage.RecordIndex{{Name: versionByHash, Value: v.Hash}},
+			Indexes: []storage.RecordIndex{{Name: versionByHash, Value: v.Hash}}, WithEntry: true,
 		},
 	}, nil
 }
@@ -209,17 +210,17 @@ func (p *Policies) decode(rec storage.Record) (Version, error) {
 	if err := json.Unmarshal(rec.Body, &v); err != nil {
 		return Version{}, fmt.Errorf("policy version %s: %w", rec.ID, err)
 	}
-	return p.version(v)
+	return p.version(v, rec.Entry)
 }
 
-func (p *Policies) version(v versionRecord) (Version, error) {
+func (p *Policies) version(v versionRecord, index uint64) (Version, error) {
 	hash, err := hex.DecodeString(v.Hash)
 	if err != nil || len(hash) != 32 {
 		return Version{}, fmt.Errorf("policy version %d: hash is not well-formed", v.Number)
 	}
 	return Version{
 		Number: v.Number, Hash: [32]byte(hash), Time: v.Time, Actor: v.Actor, Document: v.Document,
-		Active: v.Number == p.current.Load().Number,
+		Entry: index, Active: v.Number == p.current.Load().Number,
 	}, nil
 }
 

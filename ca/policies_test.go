@@ -20,10 +20,10 @@ func TestPolicies(t *testing.T) {
 	}
 	second := []byte(strings.Replace(testPolicy, ".internal", ".corp.internal", 1))
 	v, err := w.policies.Apply(t.Context(), second, "local_socket:admin")
-	if err != nil || v.Number != 2 || !v.Active || v.Hash == first {
+	if err != nil || v.Number != 2 || !v.Active || v.Hash == first || v.Entry != 1 {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	if again, err := w.policies.Apply(t.Context(), second, "local_socket:admin"); err != nil || again.Number != 2 {
+	if again, err := w.policies.Apply(t.Context(), second, "local_socket:admin"); err != nil || again.Number != 2 || again.Entry != 1 {
 		t.Errorf("the same again: %+v, %v", again, err)
 	}
 	_, err = w.policies.Apply(t.Context(), []byte("version: 1\nprofile: []\n"), "local_socket:admin")
@@ -50,11 +50,11 @@ func TestPolicies(t *testing.T) {
 		t.Error("the restart changed the policy")
 	}
 	back, err := w.policies.Apply(t.Context(), []byte(testPolicy), "local_socket:admin")
-	if err != nil || back.Number != 3 || back.Hash != first {
+	if err != nil || back.Number != 3 || back.Hash != first || back.Entry != 2 {
 		t.Fatalf("%+v, %v", back, err)
 	}
 	list, next, err := w.policies.Versions(t.Context(), nil, 2)
-	if err != nil || len(list) != 2 || list[0].Number != 3 || !list[0].Active || list[1].Active || next == nil {
+	if err != nil || len(list) != 2 || list[0].Number != 3 || !list[0].Active || list[1].Active || next == nil || list[0].Entry != 2 || list[1].Entry != 1 {
 		t.Errorf("%+v, %v", list, err)
 	}
 	list, next, err = w.policies.Versions(t.Context(), next, 2)

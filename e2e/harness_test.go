@@ -34,17 +34,13 @@ var binary string
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "certwright-e2e-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
-	binary, err = build(dir, "certwright")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	defer func() { _ = os.RemoveAll(dir) }()
+	if binary, err = build(dir, "certwright"); err != nil {
+		panic(err)
 	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	m.Run()
 }
 
 // build makes the binary with build tags.
@@ -92,7 +88,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	dir := t.TempDir()
 	if len(dir) > 80 { // the admin socket's path must stay under 107 octets
-		short, err := os.MkdirTemp("", "cw")
+		short, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of the test's own folder is too long
 		if err != nil {
 			t.Fatal(err)
 		}

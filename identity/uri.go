@@ -44,22 +44,28 @@ func canonicalURI(text string) (string, error) {
 	// What stands behind the authority is taken from the text: url.URL writes some
 	// characters another way than they came.
 	_, rest, _ := strings.Cut(text, "://")
-	rest = rest[min(len(u.Host), len(rest)):]
-	path, query, hasQuery := strings.Cut(rest, "?")
-	if path, err = canonicalEscapes(path, pathChars); err == nil {
-		err = checkSegments(path)
-	}
-	if err == nil && hasQuery {
-		query, err = canonicalEscapes(query, queryChars)
-		path += "?" + query
-		if query == "" {
-			err = errors.New("empty query")
-		}
-	}
+	path, err := canonicalPath(rest[min(len(u.Host), len(rest)):])
 	if err != nil {
 		return "", fmt.Errorf("%.64q: %w", text, err)
 	}
 	return u.Scheme + "://" + authority + path, nil
+}
+
+// canonicalPath is path and query.
+func canonicalPath(text string) (string, error) {
+	path, query, hasQuery := strings.Cut(text, "?")
+	path, err := canonicalEscapes(path, pathChars)
+	if err != nil {
+		return "", err
+	}
+	if err := checkSegments(path); err != nil || !hasQuery {
+		return path, err
+	}
+	if query == "" {
+		return "", errors.New("empty query")
+	}
+	query, err = canonicalEscapes(query, queryChars)
+	return path + "?" + query, err
 }
 
 // canonicalAuthority is host and port.
@@ -67,22 +73,9 @@ func canonicalAuthority(u *url.URL) (string, error) {
 	if strings.Contains(u.Host, "%") {
 		return "", errors.New("the host has an escape or zone")
 	}
-	host := u.Hostname()
-	if strings.HasPrefix(u.Host, "[") {
-		addr, err := netip.ParseAddr(host)
-		if err != nil || !addr.Is6() || addr.Is4In6() {
-			return "", errors.New("the host in brackets is not an IPv6 address")
-		}
-		host = "[" + addr.String() + "]"
-	} else if addr, err := netip.ParseAddr(host); err == nil {
-		host = addr.String()
-	} else {
-		if host, err = canonicalDNS(host); err != nil {
-			return "", fmt.Errorf("host: %w", err)
-		}
-		if strings.HasPrefix(host, "*") {
-			return "", errors.New("the host is a wildcard")
-		}
+	host, err := canonicalHost(u.Hostname(), strings.HasPrefix(u.Host, "["))
+	if err != nil {
+		return "", err
 	}
 	port := u.Port()
 	if port == "" && !strings.HasSuffix(u.Host, ":") || port != "" && port == defaultPorts[u.Scheme] {
@@ -92,6 +85,26 @@ func canonicalAuthority(u *url.URL) (string, error) {
 		return "", fmt.Errorf("port %.8q is not 1 to 65535", port)
 	}
 	return host + ":" + port, nil
+}
+
+// canonicalHost is a DNS name or an address; an IPv6 address stands in brackets.
+func canonicalHost(host string, brackets bool) (string, error) {
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case brackets && (err != nil || !addr.Is6() || addr.Is4In6()):
+		return "", errors.New("the host in brackets is not an IPv6 address")
+	case brackets:
+		return "[" + addr.String() + "]", nil
+	case err == nil:
+		return addr.String(), nil
+	}
+	if host, err = canonicalDNS(host); err != nil {
+		return "", fmt.Errorf("host: %w", err)
+	}
+	if strings.HasPrefix(host, "*") {
+		return "", errors.New("the host is a wildcard")
+	}
+	return host, nil
 }
 
 // canonicalEscapes writes escapes in upper case, and none for a character that

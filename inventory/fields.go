@@ -111,6 +111,13 @@ func (v *values) field(name string) any {
 		return c.SPKI.String()
 	case "state":
 		return StateOf(c, v.search.now)
+	}
+	return v.measure(name)
+}
+
+// measure answers the times and numbers.
+func (v *values) measure(name string) any {
+	switch c := v.c; name {
 	case "not_before":
 		return c.NotBefore
 	case "not_after":

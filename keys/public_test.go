@@ -24,10 +24,10 @@ func mustRSA(t testing.TB, bits int) *rsa.PublicKey {
 }
 
 // modulus multiplies p and q until the product has the size.
-func modulus(t testing.TB, bits int, make func() (p, q *big.Int)) *rsa.PublicKey {
+func modulus(t testing.TB, bits int, primes func() (p, q *big.Int)) *rsa.PublicKey {
 	t.Helper()
 	for {
-		p, q := make()
+		p, q := primes()
 		if n := new(big.Int).Mul(p, q); n.BitLen() == bits && p.Cmp(q) != 0 {
 			return &rsa.PublicKey{N: n, E: 65537}
 		}
@@ -96,7 +96,7 @@ func TestCheckPublic(t *testing.T) {
 		{"P-224", p224.Public(), "KEY_CURVE"},
 		{"P-521", p521.Public(), "KEY_CURVE"},
 		{"no curve", &ecdsa.PublicKey{}, "KEY_CURVE"},
-		{"not on the curve", &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, "KEY_CURVE"},
+		{"not on the curve", &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, "KEY_CURVE"}, //nolint:staticcheck // a key as no constructor makes it
 		{"short Ed25519", ed[:31], "KEY_SIZE"},
 		{"RSA 1024", mustRSA(t, 1024), "KEY_SIZE"},
 		{"RSA 2056", modulus(t, 2056, func() (p, q *big.Int) { return prime(t, 1028), prime(t, 1028) }), "KEY_SIZE"},
@@ -141,12 +141,12 @@ func TestCheckPublic(t *testing.T) {
 func TestFermatRounds(t *testing.T) {
 	// With p = s − d and q = s + d, N = s² − d²; a reaches s after about
 	// d²/2s steps from √N: choose d for the wanted number of steps.
-	for steps, close := range map[int64]bool{1: true, 50: true, 100: true, 125: false} {
+	for steps, want := range map[int64]bool{1: true, 50: true, 100: true, 125: false} {
 		s := new(big.Int).Lsh(big.NewInt(3), 1022)
 		s.SetBit(s, 0, 1)
 		d := new(big.Int).Sqrt(new(big.Int).Mul(s, big.NewInt(2*steps)))
 		n := new(big.Int).Sub(new(big.Int).Mul(s, s), new(big.Int).Mul(d, d))
-		if got := hasClosePrimes(n); got != close {
+		if got := hasClosePrimes(n); got != want {
 			t.Errorf("%d steps away: %v", steps, got)
 		}
 	}

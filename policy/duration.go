@@ -45,9 +45,9 @@ func (d Duration) String() string {
 		size time.Duration
 		name string
 	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		if n := rest / unit.size; n > 0 {
+		if n := int64(rest / unit.size); n > 0 {
 			s += fmt.Sprintf("%d%s", n, unit.name)
-			rest -= n * unit.size
+			rest %= unit.size
 		}
 	}
 	if rest > 0 {

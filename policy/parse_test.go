@@ -35,7 +35,7 @@ issuers:
   - {name: issuing, key: 7}
 profiles:
   - name: Server
-    issuer: issueing
+    issuer: isuing
     keys: [ecdsa-p265, ed25519]
     validity: {default: 3d, max: 2d, backdate: 2h}
     ext_key_usage: [serverauth]

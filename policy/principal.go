@@ -26,29 +26,50 @@ func (s PrincipalSpec) matches(p identity.Principal) bool {
 	if n != 1 || p.Method == identity.System || p.Bound != nil {
 		return false
 	}
-	var ok bool
-	switch key {
-	case "local_socket":
-		ok = p.Method == identity.LocalSocket && p.ID == value
-	case "token":
-		ok = p.Method == identity.Token && p.ID == value
-	case "acme":
-		ok = p.Method == identity.ACME && value == anyone
-	case "eab":
-		ok = p.Method == identity.ACME && hasClaim(p.Claims["eab"], value)
-	case "account":
-		ok = p.Method == identity.ACME && p.ID == value
-	case "mtls":
-		ok = p.Method == identity.MTLS && (p.ID == value || value == anyone)
-	case "oidc":
-		ok = p.Method == identity.OIDC && p.Claims["iss"] == value
-	case "role":
-		ok = known(p.Method) && p.Has(identity.Role(value))
-	}
+	ok := usesMethod(key, p.Method) && hasValue(key, value, p)
 	for name, want := range s.Claims {
 		ok = ok && hasClaim(p.Claims[name], string(want))
 	}
 	return ok && p.ID != ""
+}
+
+// usesMethod tells whether a method key means callers who proved themselves by
+// this method.
+func usesMethod(key string, m identity.Method) bool {
+	switch key {
+	case "local_socket":
+		return m == identity.LocalSocket
+	case "token":
+		return m == identity.Token
+	case "acme", "eab", "account":
+		return m == identity.ACME
+	case "mtls":
+		return m == identity.MTLS
+	case "oidc":
+		return m == identity.OIDC
+	case "role":
+		return known(m)
+	}
+	return false
+}
+
+// hasValue tells whether the caller, who uses the key's method, has its value.
+func hasValue(key, value string, p identity.Principal) bool {
+	switch key {
+	case "local_socket", "token", "account":
+		return p.ID == value
+	case "acme":
+		return value == anyone
+	case "eab":
+		return hasClaim(p.Claims["eab"], value)
+	case "mtls":
+		return p.ID == value || value == anyone
+	case "oidc":
+		return p.Claims["iss"] == value
+	case "role":
+		return p.Has(identity.Role(value))
+	}
+	return false
 }
 
 // known tells whether the method is one that grants can speak of.

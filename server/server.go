@@ -82,7 +82,7 @@ func Open(ctx context.Context, o Options) (s *Server, err error) {
 	s = &Server{options: o, logger: o.Logger, notifier: notifier{o.NotifySocket}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Close())
+			err = errors.Join(explainDisk(err), s.Close())
 		}
 	}()
 	c := &o.Config

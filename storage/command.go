@@ -106,6 +106,9 @@ type PutRecord struct {
 	Body       []byte
 	Indexes    []RecordIndex
 	Expires    time.Time // zero: never; an expired record may be swept
+	// WithEntry binds the record to the entry that a command before it in the unit
+	// has appended last: its index is kept as Record.Entry.
+	WithEntry bool
 }
 
 // RecordIndex is one value under which a record can be found.

@@ -149,6 +149,7 @@ type Record struct {
 	Version uint64
 	Body    []byte
 	Expires time.Time
+	Entry   uint64 // ledger index, if it was written WithEntry
 }
 
 // RecordPage is one page of records.

@@ -18,7 +18,7 @@ import (
 	"github.com/certwright/certwright/problem"
 )
 
-// ErrSigned: this draft has been signed; there is never a second signature for
+// ErrSigned says that this draft has been signed: there is never a second signature for
 // one serial.
 var ErrSigned = errors.New("draft is signed already")
 
@@ -234,15 +234,19 @@ func compareUsages(cert *x509.Certificate, w Want) error {
 	if cert.IsCA || !cert.BasicConstraintsValid || cert.MaxPathLen > 0 || cert.MaxPathLenZero {
 		return errors.New("basic constraints")
 	}
-	var got []asn1.ObjectIdentifier
-	expected := map[string]bool{ // OID → critical
-		oidBasicConstraints.String(): true, oidAuthorityKeyID.String(): false,
-		oidSubjectAltName.String(): len(cert.Subject.Names) == 0,
+	return compareExtensions(cert, extensionsOf(w, usage, len(purposes) > 0, len(cert.Subject.Names) > 0), purposes)
+}
+
+// extensionsOf are the extensions that the certificate has, each with whether it
+// is critical.
+func extensionsOf(w Want, usage x509.KeyUsage, purposes, subject bool) map[string]bool {
+	expected := map[string]bool{
+		oidBasicConstraints.String(): true, oidAuthorityKeyID.String(): false, oidSubjectAltName.String(): !subject,
 	}
 	if usage != 0 {
 		expected[oidKeyUsage.String()] = true
 	}
-	if len(purposes) > 0 {
+	if purposes {
 		expected[oidExtKeyUsage.String()] = false
 	}
 	if w.URLs.OCSP != "" || w.URLs.CAIssuers != "" {
@@ -251,6 +255,11 @@ func compareUsages(cert *x509.Certificate, w Want) error {
 	if w.URLs.CRL != "" {
 		expected[oidCRLPoints.String()] = false
 	}
+	return expected
+}
+
+func compareExtensions(cert *x509.Certificate, expected map[string]bool, purposes []asn1.ObjectIdentifier) error {
+	var got []asn1.ObjectIdentifier
 	for _, ext := range cert.Extensions {
 		critical, ok := expected[ext.Id.String()]
 		if !ok || critical != ext.Critical {

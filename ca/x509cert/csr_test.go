@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // a signature that must be refused
+	"crypto/sha1"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -162,7 +162,7 @@ func sha1CSR(t *testing.T) []byte {
 	if _, err := asn1.Unmarshal(der, &csr); err != nil {
 		t.Fatal(err)
 	}
-	digest := sha1.Sum(csr.TBS.FullBytes) //nolint:gosec // as above
+	digest := sha1.Sum(csr.TBS.FullBytes)
 	signature, err := key.Sign(rand.Reader, digest[:], crypto.SHA1)
 	if err != nil {
 		t.Fatal(err)

@@ -209,7 +209,8 @@ func addNames(b *cryptobyte.Builder, names []identity.Identifier, critical bool)
 }
 
 func addName(b *cryptobyte.Builder, n identity.Identifier) {
-	tag, value := cbasn1.Tag(0), []byte(n.Value)
+	var tag cbasn1.Tag
+	value := []byte(n.Value)
 	switch n.Type {
 	case identity.Email:
 		tag = 1

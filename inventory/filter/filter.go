@@ -144,18 +144,7 @@ func (c *compiler) boolean(e *expr.Expr) (func(Row) bool, error) {
 		if len(args) != 2 {
 			break
 		}
-		left, err := c.boolean(args[0])
-		if err != nil {
-			return nil, err
-		}
-		right, err := c.boolean(args[1])
-		if err != nil {
-			return nil, err
-		}
-		if name == filtering.FunctionAnd {
-			return func(r Row) bool { return left(r) && right(r) }, nil
-		}
-		return func(r Row) bool { return left(r) || right(r) }, nil
+		return c.both(name, args[0], args[1])
 	case filtering.FunctionNot:
 		if len(args) != 1 {
 			break
@@ -174,6 +163,22 @@ func (c *compiler) boolean(e *expr.Expr) (func(Row) bool, error) {
 		return nil, invalid(c.fields, "two terms stand side by side: join them with AND or OR")
 	}
 	return nil, invalid(c.fields, "there is no function %.32q", call.GetFunction())
+}
+
+// both joins two terms by AND or OR.
+func (c *compiler) both(name string, first, second *expr.Expr) (func(Row) bool, error) {
+	left, err := c.boolean(first)
+	if err != nil {
+		return nil, err
+	}
+	right, err := c.boolean(second)
+	if err != nil {
+		return nil, err
+	}
+	if name == filtering.FunctionAnd {
+		return func(r Row) bool { return left(r) && right(r) }, nil
+	}
+	return func(r Row) bool { return left(r) || right(r) }, nil
 }
 
 // bare is a term without a comparison: the name of a Bool field.

@@ -49,7 +49,7 @@ func ParsePageToken(token string, question ...string) ([]byte, error) {
 func binding(question []string) []byte {
 	h := sha256.New()
 	for _, part := range question {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
+		h.Write(fmt.Appendf(nil, "%d:%s", len(part), part))
 	}
 	return h.Sum(nil)[:bindSize]
 }

@@ -47,17 +47,17 @@ type Fault struct {
 	Detail  string
 }
 
-// Read decodes data, of at most max octets, into the struct or slice that into
+// Read decodes data, of at most limit octets, into the struct or slice that into
 // points to. Keys are the names of json tags. Fields may be strings, bools,
 // ints, floats, types with UnmarshalText, slices, maps with string keys, any, and
 // structs of these. A struct with a method SetDefaults has it called first.
 // What can be read is read, whatever the faults; see Err.
-func Read(file string, data []byte, max int, into any) *Reader {
+func Read(file string, data []byte, limit int, into any) *Reader {
 	r := &Reader{file: file, lines: map[string]int{}, broken: map[string]bool{}, odd: map[string]bool{}}
-	if len(data) > max {
+	if len(data) > limit {
 		r.broken[""] = true
 		r.at(0, "", Fault{Reason: "TOO_LARGE", Value: strconv.Itoa(len(data)) + " octets",
-			Allowed: strconv.Itoa(max) + " octets", Detail: "the file is too large"})
+			Allowed: strconv.Itoa(limit) + " octets", Detail: "the file is too large"})
 		return r
 	}
 	root, err := parse(data)

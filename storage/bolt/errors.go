@@ -47,10 +47,15 @@ func openError(path string, err error) error {
 	}
 }
 
-// fullError is a clear error if err says that the disk is full, else nil.
+// fullError is a clear error if err says that the disk, a quota or the process's
+// limit of a file's size is full, else nil.
 func fullError(path string, err error) error {
-	// bbolt loses the chain of the error of growing its file: its text remains.
-	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) && !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+	full := false
+	for _, code := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		// bbolt loses the chain of the error of growing its file: its text remains.
+		full = full || errors.Is(err, code) || strings.Contains(err.Error(), code.Error())
+	}
+	if !full {
 		return nil
 	}
 	return &problem.Problem{

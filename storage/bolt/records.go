@@ -61,6 +61,12 @@ func preparePutRecord(c storage.PutRecord) (operation, error) {
 		if !c.Expires.IsZero() {
 			next.expires = c.Expires.UnixMilli()
 		}
+		if c.WithEntry {
+			if len(u.entries) == 0 {
+				return errors.New("a record with an entry: none stands before it in the unit")
+			}
+			next.entry = u.base + uint64(len(u.entries)) - 1
+		}
 		value, err := next.marshal(key)
 		if err != nil {
 			return err

@@ -123,11 +123,12 @@ func parseRevokedLine(key, sealed []byte) (notAfter int64, line storage.Revoked,
 
 // recordRow is a stored record:
 //
-//	uint64 version; int64 expiry in ms (0: never);
+//	uint64 version; int64 expiry in ms (0: never); uint64 index of its entry, or 0;
 //	{opaque name<0..2^8-1>; opaque value<0..2^8-1>; uint8 unique} indexes<0..2^16-1>; body
 type recordRow struct {
 	version uint64
 	expires int64
+	entry   uint64
 	indexes []storage.RecordIndex
 	body    []byte
 }
@@ -136,6 +137,7 @@ func (r recordRow) marshal(key []byte) ([]byte, error) {
 	b := cryptobyte.NewBuilder(make([]byte, 0, 64+len(r.body)))
 	b.AddUint64(r.version)
 	b.AddUint64(uint64(r.expires))
+	b.AddUint64(r.entry)
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
 		for _, x := range r.indexes {
 			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(x.Name)) })
@@ -165,7 +167,7 @@ func parseRecordRow(key, sealed []byte) (recordRow, error) {
 	var expires uint64
 	var list cryptobyte.String
 	s := cryptobyte.String(value)
-	if !s.ReadUint64(&r.version) || !s.ReadUint64(&expires) || !s.ReadUint16LengthPrefixed(&list) {
+	if !s.ReadUint64(&r.version) || !s.ReadUint64(&expires) || !s.ReadUint64(&r.entry) || !s.ReadUint16LengthPrefixed(&list) {
 		return recordRow{}, errRow
 	}
 	r.expires, r.body = int64(expires), s
@@ -181,7 +183,7 @@ func parseRecordRow(key, sealed []byte) (recordRow, error) {
 }
 
 func (r recordRow) record(id string) storage.Record {
-	out := storage.Record{ID: id, Version: r.version, Body: append([]byte{}, r.body...)}
+	out := storage.Record{ID: id, Version: r.version, Body: append([]byte{}, r.body...), Entry: r.entry}
 	if r.expires != 0 {
 		out.Expires = time.UnixMilli(r.expires).UTC()
 	}

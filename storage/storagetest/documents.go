@@ -81,6 +81,7 @@ func testRecords(t *testing.T, b Backend) {
 		})
 	}
 	do(t, s, storage.PutRecord{Collection: "list2", ID: "other"})
+	testRecordWithEntry(t, s)
 	for index, want := range map[string]int{"": 25, "even": 13} {
 		if got := listRecords(t, s, "list", index, "true", 4); len(got) != want {
 			t.Errorf("index %q lists %q", index, got)
@@ -92,6 +93,22 @@ func testRecords(t *testing.T, b Backend) {
 		t.Errorf("after a change: %q", got)
 	}
 	sound(t, s)
+}
+
+// testRecordWithEntry: a record keeps the index of the entry before it.
+func testRecordWithEntry(t *testing.T, s storage.Store) {
+	t.Helper()
+	with := storage.PutRecord{Collection: "with", ID: "x", IfVersion: storage.AnyVersion, WithEntry: true}
+	if _, err := s.Commit(t.Context(), storage.Unit{with, Action("after")}); err == nil {
+		t.Error("a record takes an entry that stands after it")
+	}
+	for range 2 {
+		got := do(t, s, Action("one"), Action("two"), with, Action("three"))
+		r, err := s.Record(t.Context(), "with", "x")
+		if err != nil || r.Entry != got.Indexes[1] {
+			t.Errorf("entry %d of %v, %v", r.Entry, got.Indexes, err)
+		}
+	}
 }
 
 // listRecords pages through a collection and returns the IDs, which must rise.
