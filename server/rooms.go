@@ -5,9 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/api"
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/token"
@@ -19,6 +21,7 @@ import (
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
+	"github.com/certwright/certwright/storage"
 	"github.com/certwright/certwright/storage/bolt"
 )
 
@@ -34,6 +37,7 @@ type rooms struct {
 	inventory *inventory.Inventory
 	expiries  *inventory.Expiries
 	api       *api.Server
+	acme      *acme.Server // nil: no https listener
 	own       *ownCertificate
 	clock     *clockGuard
 	watch     *watch
@@ -68,7 +72,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	r.authority, err = ca.New(ca.Config{
 		Store: r.store, Policy: r.policies.Engine, Issuers: opened.authority,
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
-		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Now: r.now, Logger: logger,
+		Refusals: r.refusals, Hold: r.clock.err, Abandoned: r.abandoned(), Now: r.now, Logger: logger,
 	})
 	if err != nil {
 		return r, err
@@ -79,6 +83,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		logger.WarnContext(ctx, "intents of an earlier run were abandoned", countAttr(n))
 	}
 	if err := r.openAPI(s); err != nil {
+		return r, err
+	}
+	if err := r.openACME(s, format.Server); err != nil {
 		return r, err
 	}
 	return r, r.openOwn(ctx, s)
@@ -143,6 +150,15 @@ func (r *rooms) openAPI(s *Server) (err error) {
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
 	})
 	return err
+}
+
+// abandoned gives what belongs to the end of an intent whose server has died: a
+// token's use is given back, an ACME order becomes invalid.
+func (r *rooms) abandoned() func(storage.Certificate) []storage.Command {
+	order := acme.Abandoned(r.store)
+	return func(c storage.Certificate) []storage.Command {
+		return slices.Concat(token.Abandoned(c), order(c))
+	}
 }
 
 // openOwn opens the server's key and has its certificate issued.

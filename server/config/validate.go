@@ -57,6 +57,7 @@ func (s *Settings) Validate() error {
 	v.check(c.Keys.PassphraseFile == "" || !inside(c.Data, c.Path(c.Keys.PassphraseFile)), "keys.passphrase_file",
 		"lies in the data folder: whoever has the keys would have the passphrase; keep it elsewhere")
 	v.check(!strings.ContainsAny(c.Keys.Credential, "/\x00"), "keys.credential", "is a credential's name, not a path")
+	v.acme(&c.ACME)
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)
