@@ -54,6 +54,9 @@ func descriptors() []protoreflect.FileDescriptor {
 		certwrightv1.File_certwright_v1_policy_service_proto,
 		certwrightv1.File_certwright_v1_token_service_proto,
 		certwrightv1.File_certwright_v1_issuer_service_proto,
+		certwrightv1.File_certwright_v1_account_service_proto,
+		certwrightv1.File_certwright_v1_eab_service_proto,
+		certwrightv1.File_certwright_v1_order_service_proto,
 	}
 }
 

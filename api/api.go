@@ -41,6 +41,7 @@ type Config struct {
 	Store     Store
 	Tokens    *token.Tokens
 	Inventory *inventory.Inventory
+	ACME      *ACME // optional: without it the methods about ACME are refused
 
 	// Authenticators are asked in this order; the first that does not answer
 	// auth.ErrNotMine decides. Put join tokens before the admin socket: who shows

@@ -40,6 +40,9 @@ func (s *Server) register() {
 	certwrightv1.RegisterPolicyServiceServer(s.services, &policyService{Server: s})
 	certwrightv1.RegisterTokenServiceServer(s.services, &tokenService{Server: s})
 	certwrightv1.RegisterIssuerServiceServer(s.services, &issuerService{Server: s})
+	certwrightv1.RegisterAccountServiceServer(s.services, &accountService{Server: s})
+	certwrightv1.RegisterEABServiceServer(s.services, &eabService{Server: s})
+	certwrightv1.RegisterOrderServiceServer(s.services, &orderService{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.services, s.health)
 	for name := range s.methods {
 		if _, ok := s.services.methods[name]; !ok && s.services.err == nil && !isReflection(name) {
