@@ -41,7 +41,7 @@ func (c *Client) DialTLS(ctx context.Context, host string, port int, cfg *tls.Co
 	}
 	secure := tls.Client(conn, cfg)
 	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		e := handshake(err)
 		e.Host, e.Port, e.Addresses = host, port, tried
 		return nil, tried, e
@@ -136,7 +136,7 @@ func (c *Client) connect(ctx context.Context, addr netip.Addr, port, left int) (
 		return nil, err
 	}
 	if err := conn.SetDeadline(end); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	return conn, nil

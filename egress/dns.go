@@ -48,14 +48,14 @@ func newResolver(configured string) (resolver, error) {
 		}
 		return resolver{servers: []string{configured}}, nil
 	}
-	r := resolver{system: true, servers: []string{"127.0.0.1:53"}} // resolv.conf(5): without a nameserver, the local one
-	conf, err := dns.ClientConfigFromFile(resolvConf)
-	if err != nil || len(conf.Servers) == 0 {
-		return r, nil
+	r := resolver{system: true}
+	if conf, err := dns.ClientConfigFromFile(resolvConf); err == nil {
+		for _, server := range conf.Servers[:min(len(conf.Servers), 3)] {
+			r.servers = append(r.servers, net.JoinHostPort(server, conf.Port))
+		}
 	}
-	r.servers = nil
-	for _, server := range conf.Servers[:min(len(conf.Servers), 3)] {
-		r.servers = append(r.servers, net.JoinHostPort(server, conf.Port))
+	if len(r.servers) == 0 { // resolv.conf(5): without a file or a nameserver, the local one
+		r.servers = []string{"127.0.0.1:53"}
 	}
 	return r, nil
 }
@@ -127,19 +127,7 @@ func (c *Client) lookupAddrs(ctx context.Context, name string) ([]netip.Addr, er
 		defer time.AfterFunc(tryTime, cancel6).Stop()
 	}
 	both.Wait()
-	var addrs []netip.Addr
-	for _, rr := range append(v6, v4...) {
-		var addr netip.Addr
-		switch rr := rr.(type) {
-		case *dns.AAAA:
-			addr, _ = netip.AddrFromSlice(rr.AAAA.To16())
-		case *dns.A:
-			addr, _ = netip.AddrFromSlice(rr.A.To4())
-		}
-		if addr.IsValid() {
-			addrs = append(addrs, addr)
-		}
-	}
+	addrs := addresses(append(v6, v4...))
 	switch {
 	case len(addrs) > 0:
 		return addrs, nil
@@ -155,6 +143,24 @@ func (c *Client) lookupAddrs(ctx context.Context, name string) ([]netip.Addr, er
 		return nil, err4
 	}
 	return nil, noRecords(name, name, "address")
+}
+
+// addresses are those of A and AAAA records.
+func addresses(rrs []dns.RR) []netip.Addr {
+	var addrs []netip.Addr
+	for _, rr := range rrs {
+		var addr netip.Addr
+		switch rr := rr.(type) {
+		case *dns.AAAA:
+			addr, _ = netip.AddrFromSlice(rr.AAAA.To16())
+		case *dns.A:
+			addr, _ = netip.AddrFromSlice(rr.A.To4())
+		}
+		if addr.IsValid() {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
 }
 
 // lookup asks for the records of one type, and follows CNAMEs: through the answer,

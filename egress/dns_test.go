@@ -106,13 +106,15 @@ func TestLookupAddrs(t *testing.T) {
 		}
 	}
 	_, err := c.LookupAddrs(t.Context(), "none.example")
-	if fails(t, err, StageDNS, "no A and no AAAA"); !IsNoRecords(err) {
+	fails(t, err, StageDNS, "no A and no AAAA")
+	if !IsNoRecords(err) {
 		t.Error("no records are not told from a failure")
 	}
 	_, err = c.LookupAddrs(t.Context(), "gone.example")
 	fails(t, err, StageDNS, "NXDOMAIN")
 	_, err = c.LookupAddrs(t.Context(), "broken.example")
-	if fails(t, err, StageDNS, "SERVFAIL", zone.Addr); IsNoRecords(err) {
+	fails(t, err, StageDNS, "SERVFAIL", zone.Addr)
+	if IsNoRecords(err) {
 		t.Error("a failure passes for no records")
 	}
 }

@@ -148,12 +148,12 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	if err != nil {
 		return nil, hop, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	answer, err := overConn(conn, opts).RoundTrip(req)
 	if err != nil {
 		return nil, hop, exchangeError(ctx, hop, err)
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	res := &Response{Status: answer.StatusCode, Header: answer.Header}
 	if redirects(answer.StatusCode) && answer.Header.Get("Location") != "" {
 		return res, hop, nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,9 @@ import (
 
 // secret stands in what the targets of these tests answer: it must be in no error.
 const secret = "TOP-SECRET-PAGE"
+
+// say writes to whoever may have gone.
+func say(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
 
 func withTimeout(t *testing.T, c *Client) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), c.timeout)
@@ -82,8 +86,17 @@ func client(t *testing.T, cfg Config) *Client {
 	return c
 }
 
-// fails wants an *Error of the stage whose text has all parts and no secret.
-func fails(t *testing.T, err error, stage Stage, parts ...string) *Error {
+// fails is failure for those who need no more.
+func fails(t *testing.T, err error, stage Stage, parts ...string) {
+	t.Helper()
+	failed := failure(t, err, stage, parts...)
+	if failed.Hint == "" {
+		t.Errorf("%s: no hint", failed)
+	}
+}
+
+// failure wants an *Error of the stage whose text has all parts and no secret.
+func failure(t *testing.T, err error, stage Stage, parts ...string) *Error {
 	t.Helper()
 	var e *Error
 	if !errors.As(err, &e) {
@@ -110,7 +123,7 @@ func TestGet(t *testing.T) {
 	port := web(t, func(w http.ResponseWriter, r *http.Request) {
 		seen.Store(r.Clone(context.Background()))
 		w.WriteHeader(http.StatusTeapot)
-		fmt.Fprint(w, "short")
+		say(w, "short")
 	})
 	zone := egresstest.NewDNS(t)
 	zone.Set(t, "web.example", "A 127.0.0.1")
@@ -150,11 +163,11 @@ func TestBodies(t *testing.T) {
 		truncated bool
 	}{
 		{"empty", func(http.ResponseWriter, *http.Request) {}, 0, false},
-		{"as long as is read", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("x", 1024)) }, 1024, false},
-		{"one longer", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("x", 1025)) }, 1024, true},
+		{"as long as is read", func(w http.ResponseWriter, _ *http.Request) { say(w, strings.Repeat("x", 1024)) }, 1024, false},
+		{"one longer", func(w http.ResponseWriter, _ *http.Request) { say(w, strings.Repeat("x", 1025)) }, 1024, true},
 		{"compressed", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			w.Write(zipped.Bytes())
+			say(w, zipped.String())
 		}, zipped.Len(), false},
 		{"endless", func(w http.ResponseWriter, _ *http.Request) {
 			defer close(gone)
@@ -181,7 +194,7 @@ func TestBodies(t *testing.T) {
 }
 
 func TestBadAnswers(t *testing.T) {
-	hold := func(conn net.Conn) { conn.Read(make([]byte, 1)) } // until the client goes
+	hold := func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) } // until the client goes
 	tests := []struct {
 		name   string
 		answer func(net.Conn)
@@ -189,24 +202,24 @@ func TestBadAnswers(t *testing.T) {
 		part   string
 	}{
 		{"silent", hold, StageConnect, "no answer in time"},
-		{"headers that end never", func(c net.Conn) { fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nX: %s", secret); hold(c) }, StageConnect, "no answer in time"},
-		{"a body that ends never", func(c net.Conn) { fmt.Fprintf(c, "HTTP/1.1 200 OK\r\n\r\n%s", secret); hold(c) }, StageConnect, "no answer in time"},
+		{"headers that end never", func(c net.Conn) { say(c, fmt.Sprintf("HTTP/1.1 200 OK\r\nX: %s", secret)); hold(c) }, StageConnect, "no answer in time"},
+		{"a body that ends never", func(c net.Conn) { say(c, fmt.Sprintf("HTTP/1.1 200 OK\r\n\r\n%s", secret)); hold(c) }, StageConnect, "no answer in time"},
 		{"closed at once", func(net.Conn) {}, StageConnect, "closed"},
-		{"half a body", func(c net.Conn) { fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n%s", secret) }, StageConnect, "closed"},
-		{"not HTTP", func(c net.Conn) { fmt.Fprintf(c, "220 %s ESMTP\r\n", secret) }, StageHTTP, "not valid HTTP"},
-		{"bad status", func(c net.Conn) { fmt.Fprintf(c, "HTTP/1.1 %s\r\n\r\n", secret) }, StageHTTP, "not valid HTTP"},
-		{"bad header", func(c net.Conn) { fmt.Fprintf(c, "HTTP/1.1 200 OK\r\n%s\r\n\r\n", secret) }, StageHTTP, "not valid HTTP"},
+		{"half a body", func(c net.Conn) { say(c, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n%s", secret)) }, StageConnect, "closed"},
+		{"not HTTP", func(c net.Conn) { say(c, fmt.Sprintf("220 %s ESMTP\r\n", secret)) }, StageHTTP, "not valid HTTP"},
+		{"bad status", func(c net.Conn) { say(c, fmt.Sprintf("HTTP/1.1 %s\r\n\r\n", secret)) }, StageHTTP, "not valid HTTP"},
+		{"bad header", func(c net.Conn) { say(c, fmt.Sprintf("HTTP/1.1 200 OK\r\n%s\r\n\r\n", secret)) }, StageHTTP, "not valid HTTP"},
 		{"endless headers", func(c net.Conn) {
-			fmt.Fprint(c, "HTTP/1.1 200 OK\r\n")
+			say(c, "HTTP/1.1 200 OK\r\n")
 			for {
-				if _, err := fmt.Fprintf(c, "X-A: %s\r\n", strings.Repeat(secret, 50)); err != nil {
+				if _, err := io.WriteString(c, fmt.Sprintf("X-A: %s\r\n", strings.Repeat(secret, 50))); err != nil {
 					return
 				}
 			}
 		}, StageHTTP, "headers of more than"},
 		{"endless 1xx", func(c net.Conn) {
 			for {
-				if _, err := fmt.Fprint(c, "HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n"); err != nil {
+				if _, err := io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n"); err != nil {
 					return
 				}
 			}
@@ -217,7 +230,7 @@ func TestBadAnswers(t *testing.T) {
 			port := raw(t, test.answer)
 			c := client(t, Config{Ports: []int{port}, Timeout: 300 * time.Millisecond})
 			_, err := c.Get(t.Context(), fmt.Sprintf("http://127.0.0.1:%d/", port), Options{})
-			e := fails(t, err, test.stage, test.part, "127.0.0.1", strconv.Itoa(port))
+			e := failure(t, err, test.stage, test.part, "127.0.0.1", strconv.Itoa(port))
 			if e.Hint == "" || len(e.Addresses) != 1 {
 				t.Errorf("%+v", e)
 			}
@@ -248,7 +261,7 @@ func TestURLs(t *testing.T) {
 		"http://x/" + strings.Repeat("x", 5e3): "cannot be read",
 	} {
 		_, err := c.Get(t.Context(), raw, Options{})
-		if e := fails(t, err, StageURL, part); strings.Contains(e.Error(), "pw") {
+		if e := failure(t, err, StageURL, part); strings.Contains(e.Error(), "pw") {
 			t.Errorf("%s: %s", raw, e)
 		}
 	}
@@ -270,7 +283,7 @@ func TestURLs(t *testing.T) {
 }
 
 func TestAddressesInTurn(t *testing.T) {
-	port := web(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "here") })
+	port := web(t, func(w http.ResponseWriter, _ *http.Request) { say(w, "here") })
 	zone := egresstest.NewDNS(t)
 	zone.Set(t, "both.example", "AAAA ::1", "A 127.0.0.1")
 	zone.Set(t, "mixed.example", "A 169.254.169.254", "AAAA ::ffff:169.254.169.254", "A 127.0.0.1")
@@ -296,7 +309,7 @@ func TestRebinding(t *testing.T) {
 			http.Redirect(w, r, "/second", http.StatusFound)
 			return
 		}
-		fmt.Fprint(w, "first")
+		say(w, "first")
 	})
 	egresstest.Canary(t, fmt.Sprintf("127.0.0.2:%d", port))
 	zone := egresstest.NewDNS(t)

@@ -13,9 +13,9 @@ type refusal struct {
 
 // refusals are contacted under no configuration. The metadata addresses outside
 // of link-local space are those of the cloud providers that document one.
-func refusals() [19]refusal {
+func refusals() []refusal {
 	must := netip.MustParsePrefix
-	return [...]refusal{
+	return []refusal{
 		{must("169.254.169.254/32"), "a cloud metadata address"},
 		{must("169.254.0.0/16"), "link-local"},
 		{must("0.0.0.0/8"), "unspecified"},
@@ -41,13 +41,14 @@ func refusals() [19]refusal {
 // guard judges addresses.
 type guard struct {
 	allow, deny []netip.Prefix
-	refuse      [19]refusal
+	refuse      []refusal
+	embedded    []embedding
 }
 
 // normalize brings the configured networks into the form in which addresses are
 // compared: masked and unmapped.
 func (g *guard) normalize() error {
-	g.refuse = refusals()
+	g.refuse, g.embedded = refusals(), embeddings()
 	for _, list := range [][]netip.Prefix{g.allow, g.deny} {
 		for i, p := range list {
 			if !p.IsValid() {
@@ -80,7 +81,7 @@ func (g *guard) judge(addr netip.Addr) string {
 			return "in the denied network " + p.String()
 		}
 	}
-	for _, a := range reaches(addr) {
+	for _, a := range g.reaches(addr) {
 		if why := g.judgeOne(a); why != "" {
 			if a != addr {
 				why = "it stands for " + a.String() + ", " + why
@@ -113,38 +114,54 @@ func (g *guard) judgeOne(addr netip.Addr) string {
 	return ""
 }
 
+// embedding is a form of IPv6 address that has an IPv4 address inside.
+type embedding struct {
+	prefix netip.Prefix
+	at     []int // where the IPv4 addresses stand
+	flip   bool  // the last of them stands with its bits inverted
+}
+
+// embeddings are, in order: IPv4-mapped and IPv4-compatible (RFC 4291 §2.5.5),
+// IPv4-translated (RFC 2765 §2.1), NAT64 (RFC 6052 §2.1), 6to4 (RFC 3056 §2),
+// Teredo, with server and client (RFC 4380 §4).
+func embeddings() []embedding {
+	must := netip.MustParsePrefix
+	return []embedding{
+		{must("::ffff:0:0/96"), []int{12}, false},
+		{must("::/96"), []int{12}, false},
+		{must("::ffff:0:0:0/96"), []int{12}, false},
+		{must("64:ff9b::/96"), []int{12}, false},
+		{must("2002::/16"), []int{2}, false},
+		{must("2001::/32"), []int{4, 12}, true},
+	}
+}
+
 // reaches returns the addresses that a packet to addr may arrive at: the IPv4
-// addresses inside it (RFC 4291 §2.5.5, RFC 6052, RFC 2765, RFC 3056, RFC 4380,
-// RFC 5214), else addr itself.
-func reaches(addr netip.Addr) []netip.Addr {
-	if addr.Is4() {
+// addresses inside it, else addr itself; of ISATAP (RFC 5214 §6.1) both.
+func (g *guard) reaches(addr netip.Addr) []netip.Addr {
+	if addr.Is4() || addr == netip.IPv6Unspecified() || addr == netip.IPv6Loopback() {
 		return []netip.Addr{addr}
 	}
 	b := addr.As16()
-	v4 := func(at int) netip.Addr { return netip.AddrFrom4([4]byte(b[at : at+4])) }
-	zero := func(from, to int) bool {
-		for _, x := range b[from:to] {
-			if x != 0 {
-				return false
+	inside := func(at int) netip.Addr { return netip.AddrFrom4([4]byte(b[at : at+4])) }
+	for _, e := range g.embedded {
+		// Prefix.Contains has nothing mapped in it: its form is told by netip.
+		if !e.prefix.Contains(addr) && (!addr.Is4In6() || !e.prefix.Addr().Is4In6()) {
+			continue
+		}
+		if e.flip {
+			for i := 12; i < 16; i++ {
+				b[i] = ^b[i]
 			}
 		}
-		return true
+		var out []netip.Addr
+		for _, at := range e.at {
+			out = append(out, inside(at))
+		}
+		return out
 	}
-	switch {
-	case addr.Is4In6():
-		return []netip.Addr{v4(12)}
-	case zero(0, 8) && b[8] == 0xff && b[9] == 0xff && b[10] == 0 && b[11] == 0: // ::ffff:0:a.b.c.d
-		return []netip.Addr{v4(12)}
-	case zero(0, 12) && !zero(12, 15): // ::a.b.c.d; not :: and ::1
-		return []netip.Addr{v4(12)}
-	case b[0] == 0 && b[1] == 0x64 && b[2] == 0xff && b[3] == 0x9b && zero(4, 12): // 64:ff9b::/96
-		return []netip.Addr{v4(12)}
-	case b[0] == 0x20 && b[1] == 0x02: // 6to4
-		return []netip.Addr{v4(2)}
-	case b[0] == 0x20 && b[1] == 0x01 && b[2] == 0 && b[3] == 0: // Teredo: server, and client with its bits flipped
-		return []netip.Addr{v4(4), netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]})}
-	case b[8]&^0x02 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe: // ISATAP
-		return []netip.Addr{addr, v4(12)}
+	if b[8]&^0x02 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe {
+		return []netip.Addr{addr, inside(12)}
 	}
 	return []netip.Addr{addr}
 }

@@ -144,7 +144,7 @@ func FuzzJudge(f *testing.F) {
 		if (why == "") != (plain == "") {
 			t.Errorf("%s: %q, unmapped %q", addr, why, plain)
 		}
-		for _, a := range reaches(addr) {
+		for _, a := range c.guard.reaches(addr) {
 			if a.Is4In6() || !a.IsValid() {
 				t.Errorf("%s reaches %s", addr, a)
 			}

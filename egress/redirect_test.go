@@ -4,8 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,7 +20,7 @@ import (
 func quiet(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server
@@ -36,14 +35,14 @@ func TestRedirects(t *testing.T) {
 	var location atomic.Value
 	port := web(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/end" {
-			fmt.Fprint(w, "end")
+			say(w, "end")
 			return
 		}
 		w.Header().Set("Location", location.Load().(string))
 		w.WriteHeader(http.StatusFound)
-		fmt.Fprint(w, secret)
+		say(w, secret)
 	})
-	secure := quiet(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "secure") })
+	secure := quiet(t, func(w http.ResponseWriter, _ *http.Request) { say(w, "secure") })
 	securePort := portOfURL(t, secure.URL)
 	for _, address := range []string{"127.0.0.2", "[::1]"} {
 		egresstest.Canary(t, fmt.Sprintf("%s:%d", address, port))
@@ -110,10 +109,10 @@ func TestRedirectsAreCounted(t *testing.T) {
 }
 
 func TestHTTPS(t *testing.T) {
-	server := quiet(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "secure") })
+	server := quiet(t, func(w http.ResponseWriter, _ *http.Request) { say(w, "secure") })
 	port := portOfURL(t, server.URL)
-	plain := web(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, secret) })
-	garbage := raw(t, func(conn net.Conn) { fmt.Fprint(conn, secret+" is not a record of TLS") })
+	plain := web(t, func(w http.ResponseWriter, _ *http.Request) { say(w, secret) })
+	garbage := raw(t, func(conn net.Conn) { say(conn, secret+" is not a record of TLS") })
 	shut := raw(t, func(net.Conn) {})
 	zone := egresstest.NewDNS(t)
 	zone.Set(t, "example.com", "A 127.0.0.1")
@@ -139,7 +138,7 @@ func TestHTTPS(t *testing.T) {
 func TestDial(t *testing.T) {
 	server := quiet(t, func(http.ResponseWriter, *http.Request) {})
 	port := portOfURL(t, server.URL)
-	hold := raw(t, func(conn net.Conn) { conn.Read(make([]byte, 1)) })
+	hold := raw(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
 	c := client(t, Config{Ports: []int{port, hold}, Timeout: 500 * time.Millisecond, Deny: prefixes("127.0.0.2/32")})
 	conn, tried, err := c.DialTLS(t.Context(), "127.0.0.1", port, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	if err != nil {

@@ -80,8 +80,8 @@ func roundTrip(ctx context.Context, network, server string, question *dns.Msg) (
 	if err != nil {
 		return nil, err
 	}
-	defer socket.Close()
-	stop := context.AfterFunc(ctx, func() { socket.SetDeadline(time.Unix(1, 0)) })
+	defer func() { _ = socket.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = socket.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	conn := &dns.Conn{Conn: socket, UDPSize: udpSize}
 	if err := conn.WriteMsg(question); err != nil {
@@ -153,7 +153,7 @@ func staticAddrs(file, name string) []netip.Addr {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	var addrs []netip.Addr
 	if f, err := os.Open(file); err == nil {
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		text, _ := io.ReadAll(io.LimitReader(f, 1<<20))
 		for line := range strings.Lines(string(text)) {
 			line, _, _ = strings.Cut(line, "#")

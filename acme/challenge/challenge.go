@@ -81,7 +81,7 @@ func TokenRequired(kind string) bool { return kind != DNSPersist01 }
 // prove; nil if they can.
 func Refuse(v Validator, t Target) error {
 	id, err := t.Identifier.Canonical()
-	what := ""
+	var what string
 	switch {
 	case err != nil || id != t.Identifier || id.Wildcard():
 		what = "the identifier is not in canonical form"

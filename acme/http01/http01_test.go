@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,6 +25,9 @@ const (
 	auth   = token + ".9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
 	secret = "TOP-SECRET-PAGE"
 )
+
+// say writes to whoever may have gone.
+func say(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
 
 // serve answers on an address of loopback and returns the port.
 func serve(t *testing.T, address string, handler http.HandlerFunc) int {
@@ -63,7 +67,7 @@ func zipped(t *testing.T) []byte {
 
 func TestValidate(t *testing.T) {
 	body := func(status int, text string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); fmt.Fprint(w, text) }
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); say(w, text) }
 	}
 	tests := []struct {
 		name    string
@@ -87,11 +91,11 @@ func TestValidate(t *testing.T) {
 		{"server error", body(500, secret), challenge.Unauthorized, "status 500"},
 		{"compressed", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			w.Write(zipped(t))
+			say(w, string(zipped(t)))
 		}, challenge.IncorrectResponse, "compressed"},
 		{"redirected", func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/elsewhere" {
-				fmt.Fprint(w, auth)
+				say(w, auth)
 				return
 			}
 			http.Redirect(w, r, "/elsewhere", http.StatusFound)
@@ -106,7 +110,7 @@ func TestValidate(t *testing.T) {
 		{"redirected to metadata", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://169.254.169.254:"+r.Host[strings.LastIndexByte(r.Host, ':')+1:]+"/", http.StatusFound)
 		}, challenge.Connection, "metadata"},
-		{"hanging up", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, challenge.Connection, "closed"},
+		{"hanging up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, challenge.Connection, "closed"},
 	}
 	zone := egresstest.NewDNS(t)
 	zone.Set(t, "web.example", "A 127.0.0.1")
@@ -171,7 +175,7 @@ func TestAddresses(t *testing.T) {
 			if r.Host != fmt.Sprintf("%s:%d", host, port) {
 				t.Errorf("Host %s", r.Host)
 			}
-			fmt.Fprint(w, auth)
+			say(w, auth)
 		})
 		client, err := egress.New(egress.Config{Resolver: zone.Addr, Ports: []int{port}})
 		if err != nil {

@@ -68,7 +68,7 @@ func (v *Validator) Validate(ctx context.Context, target challenge.Target) (chal
 	if err != nil {
 		return evidence, challenge.FromEgress(challenge.TLSALPN01, err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	kind, what, hint := judge(conn.ConnectionState(), target)
 	if what == "" {
 		return evidence, nil

@@ -104,7 +104,7 @@ func serve(t *testing.T, address string, config *tls.Config) int {
 			}
 			secure := tls.Server(conn, config)
 			if secure.Handshake() == nil {
-				secure.Read(make([]byte, 1)) // until the client goes
+				_, _ = secure.Read(make([]byte, 1)) // until the client goes
 			}
 			secure.Close()
 		}

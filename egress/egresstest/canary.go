@@ -1,6 +1,7 @@
 package egresstest
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -10,27 +11,27 @@ import (
 // connected to it when the test ends. It returns where it listens.
 func Canary(t testing.TB, address string) netip.AddrPort {
 	t.Helper()
-	listener, err := net.Listen("tcp", address)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		defer listener.Close()
+		defer func() { _ = listener.Close() }()
 		// Connections are accepted in the order in which they came: what comes
 		// before our own is somebody else's.
-		own, err := net.Dial("tcp", listener.Addr().String())
+		own, err := new(net.Dialer).DialContext(context.Background(), "tcp", listener.Addr().String()) // the test's own context has ended
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		defer own.Close()
+		defer func() { _ = own.Close() }()
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			conn.Close()
+			_ = conn.Close()
 			if conn.RemoteAddr().String() == own.LocalAddr().String() {
 				return
 			}

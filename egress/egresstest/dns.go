@@ -60,14 +60,14 @@ func listen(t testing.TB) (net.Listener, net.PacketConn) {
 	var err error
 	for range 20 {
 		var listener net.Listener
-		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
 			break
 		}
 		var packets net.PacketConn
-		if packets, err = net.ListenPacket("udp", listener.Addr().String()); err == nil {
+		if packets, err = new(net.ListenConfig).ListenPacket(t.Context(), "udp", listener.Addr().String()); err == nil {
 			return listener, packets
 		}
-		listener.Close()
+		_ = listener.Close()
 	}
 	t.Fatal(err)
 	return nil, nil
