@@ -91,7 +91,8 @@ type Grant struct {
 	// Empty: they must. All principals must then be eab or account.
 	Challenges string `json:"challenges"`
 	// Owner of what is issued under the grant. A request need not name it, and
-	// may name no other.
+	// may name no other; but "unassigned" gives way to the owner that an ACME
+	// account is bound to.
 	Owner string `json:"owner"`
 	// Owners, instead of Owner: the request must name one of them; "*" is any.
 	Owners []string `json:"owners"`

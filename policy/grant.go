@@ -195,6 +195,16 @@ func listOf(p identity.Identifier) identity.Names {
 // ownerForm is what an owner looks like.
 var ownerForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}$`)
 
+// unassigned is the owner of a grant that stands for nobody: what an ACME account
+// is bound to by its EAB key takes its place.
+const unassigned = "unassigned"
+
+// vouched tells whether the request is for the owner that its ACME account is bound
+// to.
+func vouched(req identity.Request) bool {
+	return req.Principal.Method == identity.ACME && req.Owner != "" && req.Principal.Claims["owner"] == req.Owner
+}
+
 // ownerOf is on whose behalf the request is made under the grant.
 func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
 	rule := "grant " + g.name + ": owner"
@@ -208,6 +218,8 @@ func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
 	if g.owner != "" {
 		owner, err := expand(g.owner, req.Principal.Claims, claimInOwner)
 		switch {
+		case owner == unassigned && vouched(req):
+			return req.Owner, nil
 		case err != nil:
 			return fail(ReasonClaim, "", "", "the owner cannot be told: %v", err)
 		case !ownerForm.MatchString(owner):
