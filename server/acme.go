@@ -11,6 +11,7 @@ import (
 	"github.com/certwright/certwright/acme/dns01"
 	"github.com/certwright/certwright/acme/http01"
 	"github.com/certwright/certwright/acme/tlsalpn01"
+	"github.com/certwright/certwright/api"
 	"github.com/certwright/certwright/egress"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/server/config"
@@ -42,6 +43,14 @@ func (r *rooms) openACME(s *Server, id [8]byte) error {
 	}
 	r.acme, err = acme.New(cfg)
 	return err
+}
+
+// shownACME is what the API shows of the ACME server; nil if there is none.
+func (r *rooms) shownACME() *api.ACME {
+	if r.acme == nil {
+		return nil
+	}
+	return &api.ACME{Accounts: r.acme, EABKeys: r.acme, Orders: r.acme, Directory: r.acme.Directory()}
 }
 
 // caaCheck is the check of CAA records, if it is configured.

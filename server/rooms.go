@@ -82,10 +82,10 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	} else if n > 0 {
 		logger.WarnContext(ctx, "intents of an earlier run were abandoned", countAttr(n))
 	}
-	if err := r.openAPI(s); err != nil {
+	if err := r.openACME(s, format.Server); err != nil {
 		return r, err
 	}
-	if err := r.openACME(s, format.Server); err != nil {
+	if err := r.openAPI(s); err != nil {
 		return r, err
 	}
 	return r, r.openOwn(ctx, s)
@@ -145,7 +145,7 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	r.expiries = r.inventory.Expiries()
 	r.api, err = api.New(api.Config{
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
-		Tokens: r.tokens, Inventory: r.inventory, Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
+		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
 		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
 	})

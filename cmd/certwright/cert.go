@@ -6,5 +6,5 @@ func certGroup(a *app) *cobra.Command {
 	return group("cert", "Certificates: issue, find, explain, check", `
 Certificates: issue them, find them, read their story, check them.`,
 		certIssueCommand(a), certSignCommand(a), certListCommand(a), certShowCommand(a),
-		certInspectCommand(a), certVerifyCommand(a), certExpiringCommand(a))
+		certInspectCommand(a), certVerifyCommand(a), certExpiringCommand(a), certExplainCommand(a), certReplaceByCommand(a))
 }

@@ -45,7 +45,7 @@ Next:
 func newRoot(a *app) *cobra.Command {
 	root := group("certwright", "An internal certificate authority for machines", rootLong,
 		serveCommand(a), initCommand(a), certGroup(a), policyGroup(a), profileGroup(a), issuerGroup(a),
-		ledgerGroup(a), tokenGroup(a), configGroup(a), versionCommand(a), completionCommand(a), manCommand())
+		ledgerGroup(a), tokenGroup(a), accountGroup(a), eabGroup(a), configGroup(a), versionCommand(a), completionCommand(a), manCommand())
 	root.Annotations = map[string]string{annotationNext: "certwright serve --dev"}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true

@@ -31,9 +31,9 @@ const (
 	Account_STATE_UNSPECIFIED Account_State = 0
 	// Can be used.
 	Account_VALID Account_State = 1
-	// Was deactivated by its client.
+	// Was deactivated, by its client or by an admin.
 	Account_DEACTIVATED Account_State = 2
-	// Was deactivated by an admin.
+	// Was ended by the server.
 	Account_REVOKED Account_State = 3
 )
 
