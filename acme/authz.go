@@ -95,12 +95,18 @@ func (s *Server) authorization(ctx context.Context, q *request) error {
 			return refuse(Malformed, "an authorization's status can be set to deactivated only")
 		}
 	}
+	waited := false
 	for {
 		z, err := s.ownAuthorization(ctx, q)
 		if err != nil {
 			return err
 		}
 		if len(q.payload) == 0 {
+			if z.processing() != nil && !waited {
+				waited = true
+				s.pool.await(ctx, z.ID)
+				continue
+			}
 			if z.Status == statusPending {
 				q.retryAfter(time.Second)
 			}

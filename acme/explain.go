@@ -37,8 +37,7 @@ func (s *Server) OrderOf(ctx context.Context, requestKey [32]byte) (enrol.Order,
 }
 
 // Orders are one page of an account's orders, or of all with account "", by ID,
-// after next of the page before; without authorizations. A pending order's state
-// is as stored: that of its authorizations is not looked up.
+// after next of the page before; without authorizations.
 func (s *Server) Orders(ctx context.Context, account string, after []byte, limit int) (page []enrol.Order, next []byte, err error) {
 	index := ""
 	if account != "" {
@@ -49,7 +48,9 @@ func (s *Server) Orders(ctx context.Context, account string, after []byte, limit
 		if err != nil {
 			return enrol.Order{}, err
 		}
-		return o.shown(), nil
+		shown, err := s.explained(ctx, o) // whether it has failed follows from its authorizations
+		shown.Authorizations = nil
+		return shown, err
 	})
 }
 

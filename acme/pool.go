@@ -11,6 +11,7 @@ const (
 	maxWaiting    = 1 << 14          // validations in memory; more wait in the store
 	resumeEvery   = 15 * time.Second // how often the store is looked through for those
 	accountsShare = 4                // an account has at most this part of the workers
+	maxAwait      = 500 * time.Millisecond
 )
 
 // task is the validation of an authorization.
@@ -18,7 +19,9 @@ type task struct {
 	account, authz string
 	attempt        int
 	due            time.Time
-	last           *Document // of the attempt before
+	last           *Document     // of the attempt before
+	tried          chan struct{} // closed after the first attempt
+	first          sync.Once
 }
 
 // pool is what waits to be validated, and who validates. What it forgets at its
@@ -48,7 +51,25 @@ func (p *pool) add(account, authz string) {
 	if p.known[authz] != nil || len(p.known) >= maxWaiting {
 		return
 	}
-	p.push(&task{account: account, authz: authz, due: p.server.now()})
+	p.push(&task{account: account, authz: authz, due: p.server.now(), tried: make(chan struct{})})
+}
+
+// await waits a little for the first attempt at an authorization that is being
+// validated: most are decided by it, and the client need not ask again.
+func (p *pool) await(ctx context.Context, authz string) {
+	p.mu.Lock()
+	t := p.known[authz]
+	p.mu.Unlock()
+	if t == nil {
+		return
+	}
+	timer := time.NewTimer(maxAwait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.tried:
+	case <-timer.C:
+	}
 }
 
 func (p *pool) push(t *task) {
@@ -119,6 +140,7 @@ func (p *pool) done(t *task, again *time.Time) {
 	if p.running[t.account]--; p.running[t.account] == 0 {
 		delete(p.running, t.account)
 	}
+	t.first.Do(func() { close(t.tried) })
 	if again == nil {
 		delete(p.known, t.authz)
 		p.changed()

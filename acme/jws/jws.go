@@ -7,7 +7,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,13 +63,11 @@ var ErrNonce = errors.New("the nonce is not base64url")
 var ErrSignature = errors.New("the signature does not verify")
 
 // header is the protected header. What it does not name is ignored, as RFC 7515
-// §4 has it; "crit" and "b64" are looked for by name.
+// §4 has it.
 type header struct {
-	Algorithm string          `json:"alg"`
-	KeyID     string          `json:"kid"`
-	Key       json.RawMessage `json:"jwk"`
-	Nonce     string          `json:"nonce"`
-	URL       string          `json:"url"`
+	algorithm, keyID, nonce, url string
+	jwk                          []byte
+	hasKeyID, hasNonce           bool
 }
 
 // Parse reads a JWS strictly. The error is an *AlgorithmError, ErrNonce, or says
@@ -100,94 +97,97 @@ func Parse(data []byte, use Use) (*Message, error) {
 // flattened takes the three members of the flattened serialization, and no
 // others.
 func flattened(data []byte) (protected, payload, signature string, err error) {
-	if err := CheckObject(data); err != nil {
+	all, err := members(data)
+	if err != nil {
 		return "", "", "", fmt.Errorf("the request is not a flattened JWS: %w", err)
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
-		return "", "", "", errors.New("the request is not a flattened JWS")
-	}
-	for name := range members {
-		switch name {
-		case "protected", "payload", "signature":
-		case "header":
+	texts := map[string]*string{"protected": &protected, "payload": &payload, "signature": &signature}
+	for _, m := range all {
+		to := texts[m.key]
+		switch {
+		case m.key == "header":
 			return "", "", "", errors.New("the JWS has an unprotected header, which ACME does not allow")
-		case "signatures":
+		case m.key == "signatures":
 			return "", "", "", errors.New("the JWS has a list of signatures: ACME takes the flattened form with one")
-		default:
-			return "", "", "", fmt.Errorf("the JWS has a member %.32q, which the flattened form has not", name)
+		case to == nil:
+			return "", "", "", fmt.Errorf("the JWS has a member %.32q, which the flattened form has not", m.key)
+		}
+		if *to, err = unquote(m.value); err != nil {
+			return "", "", "", fmt.Errorf("the JWS's %q is not a text", m.key)
 		}
 	}
-	for name, to := range map[string]*string{"protected": &protected, "payload": &payload, "signature": &signature} {
-		if !isString(members[name]) || json.Unmarshal(members[name], to) != nil {
-			return "", "", "", fmt.Errorf("the JWS has no text %q", name)
-		}
+	if len(all) != len(texts) {
+		return "", "", "", errors.New("the JWS has not the three members protected, payload and signature")
 	}
 	return protected, payload, signature, nil
 }
 
-func isString(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '"' }
-
 // readHeader reads and checks the protected header.
 func (m *Message) readHeader(text []byte, use Use) error {
-	if err := CheckObject(text); err != nil {
+	all, err := members(text)
+	if err != nil {
 		return fmt.Errorf("the protected header cannot be read: %w", err)
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil {
-		return errors.New("the protected header cannot be read")
-	}
-	for _, name := range []string{"crit", "b64"} {
-		if _, ok := members[name]; ok {
-			return fmt.Errorf("the protected header has %q: no extension is understood", name)
-		}
-	}
 	var h header
-	for name, to := range map[string]*string{"alg": &h.Algorithm, "kid": &h.KeyID, "nonce": &h.Nonce, "url": &h.URL} {
-		if raw, ok := members[name]; ok && (!isString(raw) || json.Unmarshal(raw, to) != nil) {
-			return fmt.Errorf("the protected header's %q is not a text", name)
+	for _, member := range all {
+		var to *string
+		switch member.key {
+		case "crit", "b64":
+			return fmt.Errorf("the protected header has %q: no extension is understood", member.key)
+		case "jwk":
+			h.jwk = member.value
+		case "alg":
+			to = &h.algorithm
+		case "kid":
+			to, h.hasKeyID = &h.keyID, true
+		case "nonce":
+			to, h.hasNonce = &h.nonce, true
+		case "url":
+			to = &h.url
+		}
+		if to == nil {
+			continue
+		}
+		if *to, err = unquote(member.value); err != nil {
+			return fmt.Errorf("the protected header's %q is not a text", member.key)
 		}
 	}
-	h.Key = members["jwk"]
-	_, hasKeyID := members["kid"]
-	_, hasNonce := members["nonce"]
-	if err := h.check(use, hasKeyID, hasNonce); err != nil {
+	if err := h.check(use); err != nil {
 		return err
 	}
-	m.Algorithm, m.KeyID, m.Nonce, m.URL = h.Algorithm, h.KeyID, h.Nonce, h.URL
-	if h.Key == nil {
+	m.Algorithm, m.KeyID, m.Nonce, m.URL = h.algorithm, h.keyID, h.nonce, h.url
+	if h.jwk == nil {
 		return nil
 	}
-	var err error
-	if m.Key, err = ParseKey(h.Key); err != nil {
+	if m.Key, err = ParseKey(h.jwk); err != nil {
 		return err
 	}
 	return m.CheckAlgorithm(m.Key.Key)
 }
 
-func (h header) check(use Use, hasKeyID, hasNonce bool) error {
+func (h header) check(use Use) error {
 	allowed := Algorithms()
 	if use == Binding {
 		allowed = []string{hmacAlgorithm}
 	}
 	switch {
-	case h.Algorithm == "":
+	case h.algorithm == "":
 		return errors.New("the protected header has no \"alg\"")
-	case !slices.Contains(allowed, h.Algorithm):
-		return &AlgorithmError{h.Algorithm, allowed}
-	case h.URL == "":
+	case !slices.Contains(allowed, h.algorithm):
+		return &AlgorithmError{h.algorithm, allowed}
+	case h.url == "":
 		return errors.New("the protected header has no \"url\"")
-	case hasKeyID && h.Key != nil:
+	case h.hasKeyID && h.jwk != nil:
 		return errors.New("the protected header has both \"kid\" and \"jwk\": one of them is allowed")
-	case h.KeyID == "" && h.Key == nil:
+	case h.keyID == "" && h.jwk == nil:
 		return errors.New("the protected header has neither \"kid\" nor \"jwk\"")
-	case use == KeyRoll && h.Key == nil:
+	case use == KeyRoll && h.jwk == nil:
 		return errors.New("the inner JWS must have the new key as \"jwk\"")
-	case use == Binding && h.Key != nil:
+	case use == Binding && h.jwk != nil:
 		return errors.New("the external account binding must have a \"kid\" and no \"jwk\"")
-	case use == Binding && hasNonce: // for KeyRoll RFC 8555 §7.3.5 says to ignore it
+	case use == Binding && h.hasNonce: // for KeyRoll RFC 8555 §7.3.5 says to ignore it
 		return errors.New("the external account binding must have no \"nonce\"")
-	case use == Request && (h.Nonce == "" || !isNonce(h.Nonce)):
+	case use == Request && (h.nonce == "" || !isNonce(h.nonce)):
 		return ErrNonce
 	}
 	return nil
