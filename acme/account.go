@@ -140,17 +140,9 @@ func (s *Server) makeAccount(ctx context.Context, q *request, a *account, p acco
 	if err := checkContacts(a.Contacts); err != nil {
 		return err
 	}
-	var unit storage.Unit
-	switch {
-	case len(p.Binding) > 0 && s.config.EAB == EABOff:
-		return refuse(Malformed, "external account bindings are not used here: leave it out")
-	case len(p.Binding) > 0:
-		var err error
-		if unit, err = s.bind(ctx, q, a, p.Binding); err != nil {
-			return err
-		}
-	case s.config.EAB == EABRequired:
-		return refuse(ExternalAccountRequired, "an account needs an external account binding: ask the administrator for a key")
+	unit, err := s.bindIfAsked(ctx, q, a, p.Binding)
+	if err != nil {
+		return err
 	}
 	put, err := a.put()
 	if err != nil {

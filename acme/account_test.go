@@ -199,7 +199,7 @@ func (c *client) binding(id, secret string, change func(header map[string]any, m
 	}
 	m["protected"] = b64(protected)
 	mac := hmac.New(sha256.New, key)
-	fmt.Fprintf(mac, "%s.%s", m["protected"], m["payload"])
+	mac.Write(fmt.Appendf(nil, "%s.%s", m["protected"], m["payload"]))
 	m["signature"] = b64(mac.Sum(nil))
 	return m
 }

@@ -41,7 +41,7 @@ func decodeEAB(r storage.Record) (*eabKey, error) {
 
 // put writes the key.
 func (k *eabKey) put() (storage.PutRecord, error) {
-	body, err := json.Marshal(k)
+	body, err := json.Marshal(k) //nolint:gosec // the record is where the secret lives
 	return storage.PutRecord{
 		Collection: eabCollection, ID: k.ID, IfVersion: k.version, Body: body,
 		Indexes: []storage.RecordIndex{{Name: indexName, Value: k.Name}},
@@ -50,6 +50,19 @@ func (k *eabKey) put() (storage.PutRecord, error) {
 
 // tokenID is the name under which the uses are counted.
 func (k *eabKey) tokenID() string { return "eab:" + k.ID }
+
+// bindIfAsked is bind, as the server's mode has it.
+func (s *Server) bindIfAsked(ctx context.Context, q *request, a *account, binding []byte) (storage.Unit, error) {
+	switch {
+	case len(binding) > 0 && s.config.EAB == EABOff:
+		return nil, refuse(Malformed, "external account bindings are not used here: leave it out")
+	case len(binding) > 0:
+		return s.bind(ctx, q, a, binding)
+	case s.config.EAB == EABRequired:
+		return nil, refuse(ExternalAccountRequired, "an account needs an external account binding: ask the administrator for a key")
+	}
+	return nil, nil
+}
 
 // bind verifies an external account binding, gives the account what the key
 // stands for, and returns the commands that use the key.

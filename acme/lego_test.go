@@ -69,7 +69,7 @@ func (w *world) legoClient(t *testing.T, user *legoUser, provider legochallenge.
 	return client
 }
 
-func verifyChain(t *testing.T, w *world, bundle []byte, names ...string) *x509.Certificate {
+func verifyChain(t *testing.T, bundle []byte, names ...string) *x509.Certificate {
 	t.Helper()
 	var certs []*x509.Certificate
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
@@ -107,7 +107,7 @@ func TestLego(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := verifyChain(t, w, res.Certificate, domains...)
+	leaf := verifyChain(t, res.Certificate, domains...)
 
 	info, err := client.Certificate.GetRenewalInfo(certificate.RenewalInfoRequest{Cert: leaf})
 	if err != nil {
@@ -124,7 +124,7 @@ func TestLego(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if renewed := verifyChain(t, w, again.Certificate, domains...); renewed.NotAfter.Sub(renewed.NotBefore) > time.Hour {
+	if renewed := verifyChain(t, again.Certificate, domains...); renewed.NotAfter.Sub(renewed.NotBefore) > time.Hour {
 		t.Error("the profile short was not taken")
 	}
 	if _, err := client.Certificate.Obtain(certificate.ObtainRequest{Domains: domains, Bundle: true, ReplacesCertID: id}); err != nil {
@@ -155,5 +155,5 @@ func TestLegoWildcard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifyChain(t, w, res.Certificate, "x.wild.acme.internal")
+	verifyChain(t, res.Certificate, "x.wild.acme.internal")
 }

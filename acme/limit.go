@@ -21,15 +21,15 @@ type limits struct {
 }
 
 func newLimits(l Limits, now func() time.Time) limits {
-	make := func(configured, usual int) *limit {
+	each := func(configured, usual int) *limit {
 		if configured == 0 {
 			configured = usual
 		}
 		return &limit{most: configured, now: now, young: map[string]time.Time{}}
 	}
 	return limits{
-		accounts: make(l.Accounts, defaultAccounts), orders: make(l.Orders, defaultOrders),
-		names: make(l.OrdersPerName, defaultOrdersPerName), failures: make(l.Failures, defaultFailures),
+		accounts: each(l.Accounts, defaultAccounts), orders: each(l.Orders, defaultOrders),
+		names: each(l.OrdersPerName, defaultOrdersPerName), failures: each(l.Failures, defaultFailures),
 	}
 }
 

@@ -70,7 +70,7 @@ func (s *Server) resume(ctx context.Context) {
 
 func (s *Server) complain(ctx context.Context, what string, err error) {
 	if ctx.Err() == nil {
-		s.logger.LogAttrs(ctx, slog.LevelError, what, slog.Any("error", err))
+		s.logger.LogAttrs(ctx, slog.LevelError, "ACME housekeeping failed", slog.String("what", what), slog.Any("error", err))
 	}
 }
 

@@ -205,6 +205,23 @@ func vouched(req identity.Request) bool {
 	return req.Principal.Method == identity.ACME && req.Owner != "" && req.Principal.Claims["owner"] == req.Owner
 }
 
+// ownerFailure makes the violation of a rule about owners.
+type ownerFailure func(reason, allowed, help, detail string, args ...any) (string, []problem.Violation)
+
+// fixedOwner is the owner of a grant that names one.
+func (g *grant) fixedOwner(req identity.Request, fail ownerFailure) (string, []problem.Violation) {
+	owner, err := expand(g.owner, req.Principal.Claims, claimInOwner)
+	switch {
+	case err != nil:
+		return fail(ReasonClaim, "", "", "the owner cannot be told: %v", err)
+	case !ownerForm.MatchString(owner):
+		return fail(ReasonOwnerMalformed, ownerForm.String(), "", "the owner that the grant gives has not the form of an owner")
+	case req.Owner != "" && req.Owner != owner:
+		return fail(ReasonOwner, owner, "leave the owner out, or name "+owner, "this is granted to the owner %q only", owner)
+	}
+	return owner, nil
+}
+
 // ownerOf is on whose behalf the request is made under the grant.
 func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
 	rule := "grant " + g.name + ": owner"
@@ -215,19 +232,11 @@ func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
 	if req.Owner != "" && !ownerForm.MatchString(req.Owner) {
 		return fail(ReasonOwnerMalformed, ownerForm.String(), "", "the owner has not the form of an owner")
 	}
+	if g.owner == unassigned && vouched(req) {
+		return req.Owner, nil
+	}
 	if g.owner != "" {
-		owner, err := expand(g.owner, req.Principal.Claims, claimInOwner)
-		switch {
-		case owner == unassigned && vouched(req):
-			return req.Owner, nil
-		case err != nil:
-			return fail(ReasonClaim, "", "", "the owner cannot be told: %v", err)
-		case !ownerForm.MatchString(owner):
-			return fail(ReasonOwnerMalformed, ownerForm.String(), "", "the owner that the grant gives has not the form of an owner")
-		case req.Owner != "" && req.Owner != owner:
-			return fail(ReasonOwner, owner, "leave the owner out, or name "+owner, "this is granted to the owner %q only", owner)
-		}
-		return owner, nil
+		return g.fixedOwner(req, fail)
 	}
 	allowed := make([]string, 0, len(g.owners))
 	for _, o := range g.owners {

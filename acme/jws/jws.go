@@ -56,10 +56,10 @@ func (e *AlgorithmError) Error() string {
 	return fmt.Sprintf("the signature algorithm %.32q is not accepted here", e.Algorithm)
 }
 
-// ErrNonce: the nonce is not base64url (RFC 8555 §6.5.2).
+// ErrNonce says that the nonce is not base64url (RFC 8555 §6.5.2).
 var ErrNonce = errors.New("the nonce is not base64url")
 
-// ErrSignature: the signature does not verify.
+// ErrSignature says that the signature does not verify.
 var ErrSignature = errors.New("the signature does not verify")
 
 // header is the protected header. What it does not name is ignored, as RFC 7515
@@ -181,6 +181,13 @@ func (h header) check(use Use) error {
 		return errors.New("the protected header has both \"kid\" and \"jwk\": one of them is allowed")
 	case h.keyID == "" && h.jwk == nil:
 		return errors.New("the protected header has neither \"kid\" nor \"jwk\"")
+	}
+	return h.checkUse(use)
+}
+
+// checkUse is what one use alone asks for.
+func (h header) checkUse(use Use) error {
+	switch {
 	case use == KeyRoll && h.jwk == nil:
 		return errors.New("the inner JWS must have the new key as \"jwk\"")
 	case use == Binding && h.jwk != nil:
