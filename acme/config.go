@@ -69,11 +69,13 @@ type Config struct {
 	CAA func(context.Context, challenge.CAAQuery) error
 	// IssuerDomains are the names of this CA in CAA records (caaIdentities).
 	IssuerDomains []string
-	EAB           Mode   // empty: EABOptional
-	Terms         string // URL of the terms of service; empty: none
-	Website       string // URL; empty: none
-	MaxNames      int    // identifiers of one order; 0: 100
-	Limits        Limits
+	// Refusals keeps the orders that the policy refuses; nil: they are not kept.
+	Refusals *ca.Refusals
+	EAB      Mode   // empty: EABOptional
+	Terms    string // URL of the terms of service; empty: none
+	Website  string // URL; empty: none
+	MaxNames int    // identifiers of one order; 0: 100
+	Limits   Limits
 	// Workers validate challenges; 0: 32.
 	Workers int
 	// Retries are the waits between attempts of a validation; nil: 1 s and 3 s.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/problem"
@@ -197,6 +198,10 @@ func (s *Server) decideOrder(a *account, o *order, profile string) (policy.Decis
 		if first == nil {
 			first = err
 		}
+	}
+	if s.config.Refusals != nil {
+		req.Profile = candidates[0]
+		s.config.Refusals.Note(ca.NewRefusal(req, first, s.now()))
 	}
 	return policy.Decision{}, asOrderFault(first)
 }
