@@ -1,11 +1,15 @@
 package acme_test
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"testing"
@@ -302,6 +306,44 @@ func (w *world) ledgerHas(events ...string) {
 	}
 	if fmt.Sprint(got) != fmt.Sprint(events) {
 		w.t.Errorf("the ledger has %v, want %v", got, events)
+	}
+}
+
+// TestSealedEAB has secrets encrypted in the store; a server with another key for
+// that takes none of them.
+func TestSealedEAB(t *testing.T) {
+	sealer := func(b byte) cipher.AEAD {
+		block, err := aes.NewCipher(bytes.Repeat([]byte{b}, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return aead
+	}
+	w := newWorld(t, func(c *acme.Config) { c.Seal, c.Logger = sealer(1), slog.New(slog.DiscardHandler) })
+	key, secret, err := w.server.CreateEAB(t.Context(), specNamed("team-a"))
+	w.must(err)
+	stored, err := w.store.Record(t.Context(), "acme-eab", key.ID)
+	w.must(err)
+	raw, err := base64.RawURLEncoding.DecodeString(secret)
+	w.must(err)
+	if bytes.Contains(stored.Body, raw) || bytes.Contains(stored.Body, []byte(base64.StdEncoding.EncodeToString(raw))) {
+		t.Error("the secret stands in the store")
+	}
+	join := func() int {
+		c := w.client(t)
+		return c.post("/new-account", map[string]any{"externalAccountBinding": c.binding(key.ID, secret, nil)}).status
+	}
+	if status := join(); status != http.StatusCreated {
+		t.Errorf("%d", status)
+	}
+	w.config.Seal = sealer(2)
+	w.restart()
+	if status := join(); status != http.StatusForbidden {
+		t.Errorf("with another key: %d", status)
 	}
 }
 

@@ -29,9 +29,10 @@ func (s *Server) CreateEAB(ctx context.Context, spec enrol.EABSpec) (key enrol.E
 	now := s.now().UTC().Truncate(time.Second)
 	k := &eabKey{
 		ID: newID(now), Name: spec.Name, Owner: spec.Owner, Uses: spec.Uses, Created: now, Creator: spec.Creator,
-		Secret: make([]byte, secretSize),
 	}
-	_, _ = rand.Read(k.Secret) // never fails
+	secret := make([]byte, secretSize)
+	_, _ = rand.Read(secret) // never fails
+	s.seal(k, secret)
 	if spec.TTL > 0 {
 		k.Expires = now.Add(spec.TTL)
 	}
@@ -49,7 +50,7 @@ func (s *Server) CreateEAB(ctx context.Context, spec enrol.EABSpec) (key enrol.E
 	if err := s.putEAB(ctx, k, "eab-created", spec.Creator); err != nil {
 		return enrol.EABKey{}, "", adminProblem(err)
 	}
-	return k.shown(0), base64.RawURLEncoding.EncodeToString(k.Secret), nil
+	return k.shown(0), base64.RawURLEncoding.EncodeToString(secret), nil
 }
 
 func (s *Server) checkSpec(spec enrol.EABSpec) error {
@@ -98,7 +99,7 @@ func (s *Server) RevokeEAB(ctx context.Context, id, actor string) (enrol.EABKey,
 			return enrol.EABKey{}, adminProblem(err)
 		}
 		if !k.Revoked {
-			k.Revoked, k.Secret = true, nil
+			k.Revoked, k.Secret, k.Sealed = true, nil, false
 			err := s.putEAB(ctx, k, "eab-revoked", actor)
 			if errors.Is(err, storage.ErrConflict) {
 				continue

@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"crypto/cipher"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -71,6 +72,9 @@ type Config struct {
 	IssuerDomains []string
 	// Refusals keeps the orders that the policy refuses; nil: they are not kept.
 	Refusals *ca.Refusals
+	// Seal encrypts the secrets of EAB keys in the store, without a nonce of the
+	// caller's (cipher.NewGCMWithRandomNonce). nil: they stand there in clear.
+	Seal     cipher.AEAD
 	EAB      Mode   // empty: EABOptional
 	Terms    string // URL of the terms of service; empty: none
 	Website  string // URL; empty: none

@@ -23,7 +23,8 @@ type eabKey struct {
 	Name    string          `json:"name"` // by which grants know its accounts: {eab: NAME}
 	Owner   string          `json:"owner,omitempty"`
 	Bound   *identity.Bound `json:"bound,omitempty"`
-	Secret  []byte          `json:"secret,omitempty"` // HMAC key; gone once the key is revoked
+	Secret  []byte          `json:"secret,omitempty"` // HMAC key, sealed; gone once the key is revoked
+	Sealed  bool            `json:"sealed,omitempty"` // else Secret stands in clear
 	Uses    uint32          `json:"uses"`             // 0: as many as one likes
 	Created time.Time       `json:"created"`
 	Creator string          `json:"creator"`
@@ -113,11 +114,38 @@ func (s *Server) usableEAB(ctx context.Context, inner *jws.Message) (*eabKey, er
 	if err != nil {
 		return nil, storeFault(err)
 	}
-	if k.Revoked || len(k.Secret) == 0 || inner.Verify(k.Secret) != nil {
+	if k.Revoked {
+		return nil, unknown
+	}
+	secret, err := s.unseal(k)
+	if err != nil {
+		s.complain(ctx, "an EAB key cannot be decrypted: has the passphrase been changed?", err)
+		return nil, unknown
+	}
+	if len(secret) == 0 || inner.Verify(secret) != nil {
 		return nil, unknown
 	}
 	if !k.Expires.IsZero() && !s.now().Before(k.Expires) {
 		return nil, refuse(Unauthorized, "external account binding: the key has expired")
 	}
 	return k, nil
+}
+
+// seal keeps a secret in the key's record. It is bound to the key's ID.
+func (s *Server) seal(k *eabKey, secret []byte) {
+	k.Secret, k.Sealed = secret, s.config.Seal != nil
+	if k.Sealed {
+		k.Secret = s.config.Seal.Seal(nil, nil, secret, []byte(k.tokenID()))
+	}
+}
+
+// unseal is the key's secret.
+func (s *Server) unseal(k *eabKey) ([]byte, error) {
+	switch {
+	case !k.Sealed:
+		return k.Secret, nil
+	case s.config.Seal == nil:
+		return nil, errors.New("it is encrypted, and the server has no passphrase")
+	}
+	return s.config.Seal.Open(nil, nil, k.Secret, []byte(k.tokenID()))
 }

@@ -2,6 +2,10 @@ package server
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/pbkdf2"
+	"crypto/sha256"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,10 +36,14 @@ func (r *rooms) openACME(s *Server, id [8]byte) error {
 	if err != nil {
 		return err
 	}
+	seal, err := sealer(c, id)
+	if err != nil {
+		return err
+	}
 	cfg := acme.Config{
 		Authority: r.authority, Policy: r.policies.Engine, Store: r.store, Base: base, IssuerDomains: domains,
 		Validators: validators(c, client, domains), EAB: acme.Mode(c.ACME.EAB), Terms: c.ACME.TermsOfService,
-		Website: c.ACME.Website, MaxNames: maxACMENames, Server: id, Now: r.now, Logger: s.logger, CAA: caaCheck(c, client), Refusals: r.refusals,
+		Website: c.ACME.Website, MaxNames: maxACMENames, Server: id, Now: r.now, Logger: s.logger, CAA: caaCheck(c, client), Refusals: r.refusals, Seal: seal,
 		Limits: acme.Limits{
 			Accounts: c.ACME.Limits.Accounts, Orders: c.ACME.Limits.Orders,
 			OrdersPerName: c.ACME.Limits.OrdersPerName, Failures: c.ACME.Limits.Failures,
@@ -51,6 +59,31 @@ func (r *rooms) shownACME() *api.ACME {
 		return nil
 	}
 	return &api.ACME{Accounts: r.acme, EABKeys: r.acme, Orders: r.acme, Directory: r.acme.Directory()}
+}
+
+// sealRounds is what an attempt at the passphrase costs whoever has the store.
+const sealRounds = 600_000
+
+// sealer encrypts the secrets of EAB keys under the passphrase of the key files, so
+// that a backup of the store does not hold them; nil with --dev, which has none.
+func sealer(c *config.Config, id [8]byte) (cipher.AEAD, error) {
+	passphrase := c.Passphrase()
+	if passphrase == nil {
+		return nil, nil //nolint:nilnil // without a passphrase there is none
+	}
+	text, err := passphrase()
+	if err != nil {
+		return nil, err
+	}
+	key, err := pbkdf2.Key(sha256.New, string(text), append([]byte("certwright eab keys "), id[:]...), sealRounds, 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // caaCheck is the check of CAA records, if it is configured.
