@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -125,7 +126,7 @@ func (p *pool) pick() (*task, time.Duration, <-chan struct{}) {
 			wait = min(wait, left)
 			continue
 		}
-		p.waiting = append(p.waiting[:i:i], p.waiting[i+1:]...)
+		p.waiting = slices.Delete(p.waiting, i, i+1)
 		p.running[t.account]++
 		return t, 0, nil
 	}
