@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/acme"
+	"github.com/certwright/certwright/acme/challenge"
 	"github.com/certwright/certwright/identity/enrol"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
@@ -148,5 +149,34 @@ func TestConfig(t *testing.T) {
 	}
 	if _, err := w.store.Record(t.Context(), "acme-eab", "x"); !errors.Is(err, storage.ErrNotFound) {
 		t.Error(err)
+	}
+}
+
+// TestCAA has the check forbid a name; it is told which method and account ask.
+func TestCAA(t *testing.T) {
+	asked := make(chan challenge.CAAQuery, 8)
+	w := newWorld(t, func(c *acme.Config) {
+		c.IssuerDomains = []string{"ca.internal"}
+		c.CAA = func(_ context.Context, q challenge.CAAQuery) error {
+			asked <- q
+			if q.Name == "b.acme.internal" {
+				return &challenge.Error{Type: challenge.CAA, Host: q.Name, Detail: "CAA records forbid it"}
+			}
+			return nil
+		}
+	})
+	c := w.registered(t)
+	c.issue("a.acme.internal")
+	if q := <-asked; q.Method != "http-01" || q.AccountURL != c.kid || q.Wildcard || q.IssuerDomains[0] != "ca.internal" {
+		t.Errorf("%+v", q)
+	}
+	o := c.ready("a.acme.internal", "b.acme.internal")
+	r := c.finalize(o, newKey(t), "a.acme.internal", "b.acme.internal")
+	var doc acme.Document
+	if r.into(t, &doc); r.problem() != "caa" || r.status != 403 || len(doc.Subproblems) != 1 || doc.Subproblems[0].Identifier.Value != "b.acme.internal" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if o = c.getOrder(o.url); o.Status != "ready" {
+		t.Errorf("the order is %s", o.Status)
 	}
 }

@@ -145,7 +145,7 @@ func (s *Server) answerFault(ctx context.Context, q *request, err error) {
 		}
 	}
 	f := asFault(err)
-	if f.Status >= 500 {
+	if f.Status >= 500 && ctx.Err() == nil {
 		s.logger.LogAttrs(ctx, slog.LevelError, "ACME request failed", slog.String("path", q.r.URL.Path), slog.Any("error", err))
 	}
 	for name, values := range f.header {
