@@ -56,6 +56,9 @@ func descriptors() []protoreflect.FileDescriptor {
 		certwrightv1.File_certwright_v1_issuer_service_proto,
 		certwrightv1.File_certwright_v1_crl_service_proto,
 		certwrightv1.File_certwright_v1_operation_service_proto,
+		certwrightv1.File_certwright_v1_account_service_proto,
+		certwrightv1.File_certwright_v1_eab_service_proto,
+		certwrightv1.File_certwright_v1_order_service_proto,
 	}
 }
 

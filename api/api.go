@@ -45,6 +45,7 @@ type Config struct {
 	Inventory *inventory.Inventory
 	CRLs      *crl.Publisher
 	Bulk      *bulk.Operations
+	ACME      *ACME // optional: without it the methods about ACME are refused
 
 	// Authenticators are asked in this order; the first that does not answer
 	// auth.ErrNotMine decides. Put join tokens before the admin socket: who shows

@@ -64,6 +64,16 @@ var matrix = map[string]methodCase{
 	"/certwright.v1.TokenService/RevokeToken":                  {verb: "POST", path: "/v1/tokens/" + someID[:32] + ":revoke"},
 	"/certwright.v1.IssuerService/ListIssuers":                 {verb: "GET", path: "/v1/issuers"},
 	"/certwright.v1.IssuerService/GetIssuer":                   {verb: "GET", path: "/v1/issuers/issuing"},
+	"/certwright.v1.CertificateService/ReplaceCertificates":    {verb: "POST", path: "/v1/certificates:replace"},
+	"/certwright.v1.AccountService/ListAccounts":               {verb: "GET", path: "/v1/accounts"},
+	"/certwright.v1.AccountService/GetAccount":                 {verb: "GET", path: "/v1/accounts/" + someID[:24]},
+	"/certwright.v1.AccountService/DeactivateAccount":          {verb: "POST", path: "/v1/accounts/" + someID[:24] + ":deactivate"},
+	"/certwright.v1.EABService/CreateEABKey":                   {verb: "POST", path: "/v1/eabKeys"},
+	"/certwright.v1.EABService/ListEABKeys":                    {verb: "GET", path: "/v1/eabKeys"},
+	"/certwright.v1.EABService/RevokeEABKey":                   {verb: "POST", path: "/v1/eabKeys/" + someID[:24] + ":revoke"},
+	"/certwright.v1.OrderService/GetOrder":                     {verb: "GET", path: "/v1/orders/" + someID[:24]},
+	"/certwright.v1.OrderService/FindOrder":                    {verb: "GET", path: "/v1/orders:find"},
+	"/certwright.v1.OrderService/ListOrders":                   {verb: "GET", path: "/v1/orders"},
 }
 
 // credentialCase is one column: a secret, and the code of a call with it, of a

@@ -47,6 +47,9 @@ func (s *Server) register() {
 	certwrightv1.RegisterCRLServiceServer(s.services, &crlService{Server: s})
 	certwrightv1.RegisterOperationServiceServer(s.services, &operationService{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.services, healthService{s.health})
+	certwrightv1.RegisterAccountServiceServer(s.services, &accountService{Server: s})
+	certwrightv1.RegisterEABServiceServer(s.services, &eabService{Server: s})
+	certwrightv1.RegisterOrderServiceServer(s.services, &orderService{Server: s})
 	for name := range s.methods {
 		if _, ok := s.services.methods[name]; !ok && s.services.err == nil && !isReflection(name) {
 			s.services.err = fmt.Errorf("api: %s is described but not served", name)

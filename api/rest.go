@@ -54,6 +54,15 @@ func (s *Server) Handler() (http.Handler, error) {
 		func() error {
 			return certwrightv1.RegisterOperationServiceHandlerClient(ctx, mux, certwrightv1.NewOperationServiceClient(conn))
 		},
+		func() error {
+			return certwrightv1.RegisterAccountServiceHandlerClient(ctx, mux, certwrightv1.NewAccountServiceClient(conn))
+		},
+		func() error {
+			return certwrightv1.RegisterEABServiceHandlerClient(ctx, mux, certwrightv1.NewEABServiceClient(conn))
+		},
+		func() error {
+			return certwrightv1.RegisterOrderServiceHandlerClient(ctx, mux, certwrightv1.NewOrderServiceClient(conn))
+		},
 	} {
 		if err := register(); err != nil {
 			return nil, fmt.Errorf("api: %w", err)

@@ -74,7 +74,7 @@ func names(t *testing.T, general ...asn1.RawValue) pkix.Extension {
 	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: value}
 }
 
-func dnsName(name string) asn1.RawValue {
+func generalDNS(name string) asn1.RawValue {
 	return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 2, Bytes: []byte(name)}
 }
 
@@ -115,7 +115,7 @@ func smallRSA(t *testing.T) string {
 	check(t, err)
 	public := &rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}
 	garbage := func([]byte) ([]byte, error) { return make([]byte, 128), nil }
-	return request(t, public, garbage, rsaWithSHA256, names(t, dnsName("a.team-a.internal")))
+	return request(t, public, garbage, rsaWithSHA256, names(t, generalDNS("a.team-a.internal")))
 }
 
 // badCSR is a CSR that is refused, with the status and reason of the refusal.
@@ -150,10 +150,10 @@ func badCSRs(t *testing.T) []badCSR {
 		{"4 MiB", strings.Repeat("A", 4<<20), 413, "BODY_TOO_LARGE"},
 		{"badly signed", asCSR(flipped), 400, "CSR_SIGNATURE"},
 		{"RSA 1024", smallRSA(t), 400, "KEY_SIZE"},
-		{"RSA with e = 3", request(t, exponent3, sign3, rsaWithSHA256, names(t, dnsName("a.team-a.internal"))), 400, "KEY_EXPONENT"},
-		{"otherName", ec(dnsName("a.team-a.internal"), otherName), 400, "NAME_TYPE"},
-		{"an unknown type of name", ec(dnsName("a.team-a.internal"), asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 9, Bytes: []byte("x")}), 400, "NAME_TYPE"},
-		{"NUL in a name", ec(dnsName("a.team-a.internal\x00.example.com")), 400, "NAME_FORM"},
+		{"RSA with e = 3", request(t, exponent3, sign3, rsaWithSHA256, names(t, generalDNS("a.team-a.internal"))), 400, "KEY_EXPONENT"},
+		{"otherName", ec(generalDNS("a.team-a.internal"), otherName), 400, "NAME_TYPE"},
+		{"an unknown type of name", ec(generalDNS("a.team-a.internal"), asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 9, Bytes: []byte("x")}), 400, "NAME_TYPE"},
+		{"NUL in a name", ec(generalDNS("a.team-a.internal\x00.example.com")), 400, "NAME_FORM"},
 		{"101 names", csrPEM(t, key, many...), 400, "TOO_MANY_NAMES"},
 		{"no names", csrPEM(t, key), 400, "CSR_NO_NAMES"},
 		{"a name that is not granted", csrPEM(t, key, "a.team-a.internal", "evil.example.com"), 403, "NAME_NOT_ALLOWED"},

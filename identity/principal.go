@@ -65,6 +65,9 @@ type Bound struct {
 	Owner    string
 	Allow    Names
 	Deny     Names
+	// NoChallenges lets an ACME account have these names without proving control
+	// of them by a challenge.
+	NoChallenges bool
 }
 
 // Names are patterns, by type, in the policy document's language: "*.x" is one

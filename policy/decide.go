@@ -19,6 +19,17 @@ import (
 // *problem.Problem of kind Denied that lists every broken rule; it tells the
 // caller of no grants but the caller's own.
 func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
+	return e.decide(req, now, true)
+}
+
+// DecideNames is Decide for a request whose key is not known yet, as an ACME order
+// before it is finalized: the rules about keys, and the conditions, which may
+// speak of the key, are left out. It is never a permission to issue.
+func (e *Engine) DecideNames(req identity.Request, now time.Time) (Decision, error) {
+	return e.decide(req, now, false)
+}
+
+func (e *Engine) decide(req identity.Request, now time.Time, complete bool) (Decision, error) {
 	granted, broken := e.grantsOf(req)
 	system := req.Principal.Method == identity.System
 	offered := e.offered(granted)
@@ -36,9 +47,11 @@ func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
 
 	// 1. The profile: kind, key, names as such, labels, time.
 	broken = append(broken, checkForm(profile, req)...)
-	var keyBroken []problem.Violation
-	profile.KeyUsage, keyBroken = checkKey(profile, req)
-	broken = append(broken, keyBroken...)
+	if complete {
+		var keyBroken []problem.Violation
+		profile.KeyUsage, keyBroken = checkKey(profile, req)
+		broken = append(broken, keyBroken...)
+	}
 	if !system {
 		broken = append(broken, checkLabels(profile, req.Labels)...)
 	}
@@ -60,7 +73,7 @@ func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
 	}
 
 	// 4. The conditions.
-	if !system {
+	if !system && complete {
 		broken = append(broken, e.checkConditions(celVars(req, profile, verdict.owner, when.seconds()), profile.Name)...)
 	}
 	if len(broken) > 0 {
@@ -69,6 +82,7 @@ func (e *Engine) Decide(req identity.Request, now time.Time) (Decision, error) {
 	return Decision{
 		Profile: profile, Issuer: profile.Issuer, Grant: verdict.grant, Owner: verdict.owner,
 		NotBefore: when.notBefore, NotAfter: when.notAfter, Policy: e.hash,
+		NoChallenges: verdict.trusted,
 	}, nil
 }
 

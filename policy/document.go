@@ -90,8 +90,13 @@ type Grant struct {
 	// Deny are patterns of names that are denied to these callers under these
 	// profiles, also if another grant allows them.
 	Deny identity.Names `json:"deny"`
+	// Challenges is "none" if ACME accounts need not prove control of the names by
+	// a challenge: the account's key, or what it was bound to, is proof enough.
+	// Empty: they must. All principals must then be eab or account.
+	Challenges string `json:"challenges"`
 	// Owner of what is issued under the grant. A request need not name it, and
-	// may name no other.
+	// may name no other; but "unassigned" gives way to the owner that an ACME
+	// account is bound to.
 	Owner string `json:"owner"`
 	// Owners, instead of Owner: the request must name one of them; "*" is any.
 	Owners []string `json:"owners"`

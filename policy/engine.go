@@ -78,6 +78,8 @@ type Decision struct {
 	NotBefore, NotAfter time.Time
 	// Policy is the SHA-256 of the document that was asked.
 	Policy [32]byte
+	// NoChallenges: the grant takes an ACME account's word for the names.
+	NoChallenges bool
 }
 
 // The built-in grant: its principal and owner.

@@ -20,6 +20,7 @@ type grant struct {
 	owner      string
 	owners     []string
 	exact      []identity.Identifier // of the system grant: these names and no patterns
+	trusted    bool                  // ACME accounts need no challenge
 }
 
 // patterns are the patterns of a grant, compiled as far as they do not depend on
@@ -209,6 +210,33 @@ func ownerFault(owner string) string {
 	return "the owner has not the form of an owner"
 }
 
+// unassigned is the owner of a grant that stands for nobody: what an ACME account
+// is bound to by its EAB key takes its place.
+const unassigned = "unassigned"
+
+// vouched tells whether the request is for the owner that its ACME account is bound
+// to.
+func vouched(req identity.Request) bool {
+	return req.Principal.Method == identity.ACME && req.Owner != "" && req.Principal.Claims["owner"] == req.Owner
+}
+
+// ownerFailure makes the violation of a rule about owners.
+type ownerFailure func(reason, allowed, help, detail string, args ...any) (string, []problem.Violation)
+
+// fixedOwner is the owner of a grant that names one.
+func (g *grant) fixedOwner(req identity.Request, fail ownerFailure) (string, []problem.Violation) {
+	owner, err := expand(g.owner, req.Principal.Claims, claimInOwner)
+	switch {
+	case err != nil:
+		return fail(ReasonClaim, "", "", "the owner cannot be told: %v", err)
+	case !ownerForm.MatchString(owner):
+		return fail(ReasonOwnerMalformed, ownerAllowed, "", "the grant gives no usable owner: %s", ownerFault(owner))
+	case req.Owner != "" && req.Owner != owner:
+		return fail(ReasonOwner, owner, "leave the owner out, or name "+owner, "this is granted to the owner %q only", owner)
+	}
+	return owner, nil
+}
+
 // ownerOf is on whose behalf the request is made under the grant.
 func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
 	rule := "grant " + g.name + ": owner"
@@ -219,17 +247,11 @@ func (g *grant) ownerOf(req identity.Request) (string, []problem.Violation) {
 	if req.Owner != "" && !ownerForm.MatchString(req.Owner) {
 		return fail(ReasonOwnerMalformed, ownerAllowed, "name a team or service", "%s", ownerFault(req.Owner))
 	}
+	if g.owner == unassigned && vouched(req) {
+		return req.Owner, nil
+	}
 	if g.owner != "" {
-		owner, err := expand(g.owner, req.Principal.Claims, claimInOwner)
-		switch {
-		case err != nil:
-			return fail(ReasonClaim, "", "", "the owner cannot be told: %v", err)
-		case !ownerForm.MatchString(owner):
-			return fail(ReasonOwnerMalformed, ownerAllowed, "", "the grant gives no usable owner: %s", ownerFault(owner))
-		case req.Owner != "" && req.Owner != owner:
-			return fail(ReasonOwner, owner, "leave the owner out, or name "+owner, "this is granted to the owner %q only", owner)
-		}
-		return owner, nil
+		return g.fixedOwner(req, fail)
 	}
 	allowed := make([]string, 0, len(g.owners))
 	for _, o := range g.owners {

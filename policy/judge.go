@@ -13,6 +13,7 @@ import (
 // request, and for whom.
 type verdict struct {
 	grant, owner string
+	trusted      bool // the grant asks ACME accounts for no challenge
 	broken       []problem.Violation
 }
 
@@ -49,7 +50,7 @@ func (e *Engine) grantsOf(req identity.Request) ([]*grant, []problem.Violation) 
 
 // boundGrant compiles the grant that a credential carries.
 func boundGrant(b identity.Bound) (*grant, error) {
-	g := &grant{name: b.Name, profiles: b.Profiles, owner: b.Owner}
+	g := &grant{name: b.Name, profiles: b.Profiles, owner: b.Owner, trusted: b.NoChallenges}
 	if g.name == "" {
 		g.name = "bound"
 	}
@@ -89,7 +90,7 @@ func judge(granted []*grant, offered []string, req identity.Request) verdict {
 
 // judge is what this grant alone has against names and owner.
 func (g *grant) judge(req identity.Request) verdict {
-	v := verdict{grant: g.name}
+	v := verdict{grant: g.name, trusted: g.trusted}
 	v.owner, v.broken = g.ownerOf(req)
 	covers, shown := func(id identity.Identifier) bool { return slices.Contains(g.exact, id) }, g.exact
 	var unusable []error

@@ -32,7 +32,9 @@ func (c *compiler) grant(path string, g Grant) {
 		c.fault(path+".allow", "", "", "it allows no name")
 	}
 	c.owner(path, g)
-	out := &grant{name: g.Name, principals: g.Principals, profiles: g.Profiles, owner: g.Owner, owners: g.Owners}
+	c.challenges(path, g)
+	out := &grant{name: g.Name, principals: g.Principals, profiles: g.Profiles, owner: g.Owner, owners: g.Owners,
+		trusted: g.Challenges == noChallenges}
 	good := c.patterns(path+".allow", g.Allow) && c.patterns(path+".deny", g.Deny)
 	if good {
 		var err error
@@ -133,6 +135,24 @@ func (c *compiler) owner(path string, g Grant) {
 	for i, o := range g.Owners {
 		if o != "*" {
 			check(fmt.Sprintf("%s.owners[%d]", path, i), o)
+		}
+	}
+}
+
+// noChallenges is the one value of a grant's challenges.
+const noChallenges = "none"
+
+// challenges checks that only accounts that somebody has vouched for are trusted
+// without a challenge.
+func (c *compiler) challenges(path string, g Grant) {
+	if g.Challenges == "" {
+		return
+	}
+	c.oneOf(path+".challenges", "value for challenges", g.Challenges, []string{noChallenges})
+	for i, p := range g.Principals {
+		if key, value, _ := p.method(); key != "eab" && key != "account" {
+			c.fault(fmt.Sprintf("%s.principals[%d]", path, i), value, "eab, account",
+				"challenges: none is for ACME accounts that are bound or named one by one")
 		}
 	}
 }

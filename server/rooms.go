@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/api"
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/token"
@@ -23,6 +25,7 @@ import (
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
+	"github.com/certwright/certwright/storage"
 	"github.com/certwright/certwright/storage/bolt"
 )
 
@@ -42,6 +45,7 @@ type rooms struct {
 	api       *api.Server
 	ocsp      *ocsp.Responder
 	crls      *crl.Publisher
+	acme      *acme.Server // nil: no https listener
 	own       *ownCertificate
 	clock     *clockGuard
 	watch     *watch
@@ -95,7 +99,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		Store: r.store, Policy: r.policies.Engine, InForce: r.policies.InForce, Issuers: opened.authority,
 		Keys: []crypto.PublicKey{s.root.PublicKey, r.keys.checkpoint.Public()}, ServerKey: r.keys.server.Public(),
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
-		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Revoked: r.revoked, Now: r.now, Logger: logger,
+		Refusals: r.refusals, Hold: r.clock.err, Abandoned: r.abandoned(), Revoked: r.revoked, Now: r.now, Logger: logger,
 	})
 	if err != nil {
 		return r, err
@@ -106,6 +110,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		logger.WarnContext(ctx, "intents of an earlier run were abandoned", countAttr(n))
 	}
 	if err := r.openRevocation(ctx, s); err != nil {
+		return r, err
+	}
+	if err := r.openACME(s, format.Server); err != nil {
 		return r, err
 	}
 	if err := r.openAPI(s); err != nil {
@@ -195,11 +202,20 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	r.api, err = api.New(api.Config{
 		CRLs: r.crls, Bulk: r.bulk,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
-		Tokens: r.tokens, Inventory: r.inventory, Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
+		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
 		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
 	})
 	return err
+}
+
+// abandoned gives what belongs to the end of an intent whose server has died: a
+// token's use is given back, an ACME order becomes invalid.
+func (r *rooms) abandoned() func(storage.Certificate) []storage.Command {
+	order := acme.Abandoned(r.store)
+	return func(c storage.Certificate) []storage.Command {
+		return slices.Concat(token.Abandoned(c), order(c))
+	}
 }
 
 // startOwn has the server's own certificate issued.

@@ -98,6 +98,9 @@ func (s *Server) Run(ctx context.Context) (err error) {
 
 	g.work(r.authority.Run)
 	g.work(r.refusals.Run)
+	if r.acme != nil {
+		g.work(r.acme.Run)
+	}
 	g.work(r.own.run)
 	g.work(r.ocsp.Run)
 	g.work(r.crls.Run)

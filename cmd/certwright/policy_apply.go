@@ -118,3 +118,17 @@ func (a *app) confirm(question string) error {
 	}
 	return failf(exitConflict, "nothing was changed, as you said")
 }
+
+// confirmTyped asks for a word to be typed, for what is hard to take back.
+func (a *app) confirmTyped(question, word string) error {
+	_, _ = fmt.Fprintf(a.err, "%s Type %s to go on: ", question, word)
+	answer, err := bufio.NewReader(a.in).ReadString('\n')
+	switch {
+	case err == io.EOF && answer == "":
+		_, _ = fmt.Fprintln(a.err)
+		return failf(exitConflict, "nobody answered the question, so nothing was changed; give --yes in a script")
+	case strings.TrimSpace(answer) != word:
+		return failf(exitConflict, "that was not %s, so nothing was changed", word)
+	}
+	return nil
+}

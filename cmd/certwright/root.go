@@ -45,7 +45,8 @@ Next:
 func newRoot(a *app) *cobra.Command {
 	root := group("certwright", "An internal certificate authority for machines", rootLong,
 		serveCommand(a), initCommand(a), certGroup(a), policyGroup(a), profileGroup(a), issuerGroup(a),
-		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), configGroup(a), versionCommand(a), completionCommand(a), manCommand(a))
+		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), accountGroup(a), eabGroup(a), configGroup(a), versionCommand(a),
+		completionCommand(a), manCommand(a))
 	root.Annotations = map[string]string{annotationNext: "certwright serve --dev"}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true

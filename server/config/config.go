@@ -35,6 +35,7 @@ type Config struct {
 	Ledger Ledger `json:"ledger"`
 	Keys   Keys   `json:"keys"`
 	OCSP   OCSP   `json:"ocsp"`
+	ACME   ACME   `json:"acme"`
 	CRL    CRL    `json:"crl"`
 	Limits Limits `json:"limits"`
 	Log    Log    `json:"log"`
@@ -112,6 +113,58 @@ type OCSP struct {
 	CacheBytes int `json:"cache_bytes"`
 }
 
+// ACME is about the ACME server (RFC 8555): its directory is /acme/directory under
+// base_url.https.
+type ACME struct {
+	// Whether accounts need an external account binding: required, optional or off.
+	// "eab create" makes the keys.
+	EAB string `json:"eab"`
+	// The port of the first request of http-01, on the machines that are validated.
+	HTTP01Port int `json:"http01_port"`
+	// The port of tls-alpn-01, on the machines that are validated. Redirects of
+	// http-01 may lead to these two ports.
+	TLSALPN01Port int `json:"tlsalpn01_port"`
+	// The DNS server that validation asks: host:port. Empty: the system's.
+	Resolver string   `json:"resolver"`
+	Networks Networks `json:"networks"`
+	// The types of challenges that are offered, in the order in which clients see
+	// them: http-01, dns-01, tls-alpn-01, dns-account-01, dns-persist-01.
+	Challenges []string `json:"challenges"`
+	// check: ask the resolver for CAA records (RFC 8659) before a certificate is
+	// issued. off: do not.
+	CAA string `json:"caa"`
+	// The names of this CA in CAA records and in the TXT records of dns-persist-01.
+	// Empty: the DNS names in server_names.
+	CAAIdentities []string `json:"caa_identities"`
+	// URL of the terms of service that new accounts must agree to. Empty: none.
+	TermsOfService string `json:"terms_of_service"`
+	// URL of a page about this CA, for the directory. Empty: none.
+	Website string     `json:"website"`
+	Limits  ACMELimits `json:"limits"`
+}
+
+// Networks is what validation may contact. Link-local, metadata, unspecified and
+// multicast addresses are never contacted.
+type Networks struct {
+	// Networks that may be contacted: CIDR each. Empty: all.
+	Allow []string `json:"allow"`
+	// Networks that may not be contacted, even if allow names them.
+	Deny []string `json:"deny"`
+}
+
+// ACMELimits say how often something may be done in an hour. What is beyond is
+// told when to try again.
+type ACMELimits struct {
+	// New accounts from one address in an hour; of IPv6 from one /64. -1: no limit.
+	Accounts int `json:"accounts"`
+	// Orders of one account in an hour. -1: no limit.
+	Orders int `json:"orders"`
+	// Orders of one account for one name in an hour. -1: no limit.
+	OrdersPerName int `json:"orders_per_name"`
+	// Failed validations of one account for one name in an hour. -1: no limit.
+	Failures int `json:"failures"`
+}
+
 // CRL is about certificate revocation lists.
 type CRL struct {
 	// How long a list lasts, from thisUpdate to nextUpdate. 15m to 90d. It is built
@@ -176,6 +229,11 @@ func Default() Config {
 		CRL: CRL{
 			Lifetime: policy.Duration(24 * time.Hour), RebuildDelay: policy.Duration(5 * time.Second),
 			CompleteLimit: 100_000, Shards: 16,
+		},
+		ACME: ACME{
+			EAB: "optional", HTTP01Port: 80, TLSALPN01Port: 443, CAA: Off,
+			Challenges: []string{"http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01"},
+			Limits:     ACMELimits{Accounts: 20_000, Orders: 1_000_000, OrdersPerName: 20_000, Failures: 1_000},
 		},
 		Limits: Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
 		Log:    Log{Level: "info", Format: "text"},

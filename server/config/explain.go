@@ -103,31 +103,33 @@ func File(c Config) string {
 // render writes each setting by line, which tells whether it has set a value, and
 // the heads of sections; that of a section without a value is commented out.
 func render(line func(b *strings.Builder, indent string, each setting, name string) bool) string {
-	var all, part strings.Builder
-	section, used := "", false
-	flush := func() {
-		if section != "" {
-			if !used {
-				all.WriteByte('#')
-			}
-			fmt.Fprintf(&all, "%s:\n", section)
+	text, _ := renderSection(settings(), 0, line)
+	return text
+}
+
+// renderSection writes settings whose keys agree in their first depth parts, and
+// tells whether any has set a value.
+func renderSection(all []setting, depth int, line func(b *strings.Builder, indent string, each setting, name string) bool) (string, bool) {
+	var b strings.Builder
+	used, indent := false, strings.Repeat("  ", depth)
+	for len(all) > 0 {
+		parts := strings.Split(all[0].key, ".")
+		if len(parts) == depth+1 {
+			used = line(&b, indent, all[0], parts[depth]) || used
+			all = all[1:]
+			continue
 		}
-		all.WriteString(part.String())
-		part.Reset()
-		used = false
+		section := strings.Join(parts[:depth+1], ".") + "."
+		n := 1
+		for n < len(all) && strings.HasPrefix(all[n].key, section) {
+			n++
+		}
+		text, set := renderSection(all[:n], depth+1, line)
+		if !set {
+			b.WriteByte('#')
+		}
+		fmt.Fprintf(&b, "%s%s:\n%s", indent, parts[depth], text)
+		used, all = used || set, all[n:]
 	}
-	for _, each := range settings() {
-		in, name, nested := strings.Cut(each.key, ".")
-		indent := "  "
-		if !nested {
-			in, name, indent = "", each.key, ""
-		}
-		if in != section {
-			flush()
-			section = in
-		}
-		used = line(&part, indent, each, name) || used
-	}
-	flush()
-	return all.String()
+	return b.String(), used
 }

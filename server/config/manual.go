@@ -51,6 +51,36 @@ func manual(key string) string {
 		return "How long after a revocation the shard's list is built; what is revoked meanwhile comes\ninto the same list. 1s to 1h."
 	case "crl.complete_limit":
 		return "Most entries of an issuer's complete list, at /crl/ISSUER.crl; with more there is none.\n0: there never is one."
+	case "acme.eab":
+		return "Whether accounts need an external account binding: required, optional or off. \"eab\ncreate\" makes the keys."
+	case "acme.http01_port":
+		return "The port of the first request of http-01, on the machines that are validated."
+	case "acme.tlsalpn01_port":
+		return "The port of tls-alpn-01, on the machines that are validated. Redirects of http-01 may\nlead to these two ports."
+	case "acme.resolver":
+		return "The DNS server that validation asks: host:port. Empty: the system's."
+	case "acme.networks.allow":
+		return "Networks that may be contacted: CIDR each. Empty: all."
+	case "acme.networks.deny":
+		return "Networks that may not be contacted, even if allow names them."
+	case "acme.challenges":
+		return "The types of challenges that are offered, in the order in which clients see them:\nhttp-01, dns-01, tls-alpn-01, dns-account-01, dns-persist-01."
+	case "acme.caa":
+		return "check: ask the resolver for CAA records (RFC 8659) before a certificate is issued. off:\ndo not."
+	case "acme.caa_identities":
+		return "The names of this CA in CAA records and in the TXT records of dns-persist-01. Empty: the\nDNS names in server_names."
+	case "acme.terms_of_service":
+		return "URL of the terms of service that new accounts must agree to. Empty: none."
+	case "acme.website":
+		return "URL of a page about this CA, for the directory. Empty: none."
+	case "acme.limits.accounts":
+		return "New accounts from one address in an hour; of IPv6 from one /64. -1: no limit."
+	case "acme.limits.orders":
+		return "Orders of one account in an hour. -1: no limit."
+	case "acme.limits.orders_per_name":
+		return "Orders of one account for one name in an hour. -1: no limit."
+	case "acme.limits.failures":
+		return "Failed validations of one account for one name in an hour. -1: no limit."
 	case "crl.shards":
 		return "How many shards an issuer's CRL has, 1 to 1024. Each certificate names its shard for\never; a change holds for new certificates."
 	case "limits.grpc_bytes":

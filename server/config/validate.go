@@ -67,6 +67,7 @@ func (s *Settings) Validate() error {
 	v.within("crl.lifetime", c.CRL.Lifetime, 15*time.Minute, 90*24*time.Hour)
 	v.within("crl.rebuild_delay", c.CRL.RebuildDelay, time.Second, time.Hour)
 	v.between("crl.complete_limit", c.CRL.CompleteLimit, 0, 10_000_000)
+	v.acme(&c.ACME)
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)

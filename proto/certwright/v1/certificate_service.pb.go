@@ -632,6 +632,135 @@ func (x *Refusal) GetDetail() string {
 	return ""
 }
 
+// ReplaceCertificatesRequest selects certificates.
+type ReplaceCertificatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// AIP-160 filter over the fields of a certificate. Of what it selects, certificates that are
+	// issued, not revoked and not expired count.
+	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// When all are to be replaced.
+	Before *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	// URL of a page that tells why, for the clients' operators.
+	ExplanationUrl string `protobuf:"bytes,3,opt,name=explanation_url,json=explanationUrl,proto3" json:"explanation_url,omitempty"`
+	// Only say what would be hit.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceCertificatesRequest) Reset() {
+	*x = ReplaceCertificatesRequest{}
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceCertificatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceCertificatesRequest) ProtoMessage() {}
+
+func (x *ReplaceCertificatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceCertificatesRequest.ProtoReflect.Descriptor instead.
+func (*ReplaceCertificatesRequest) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReplaceCertificatesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ReplaceCertificatesRequest) GetBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *ReplaceCertificatesRequest) GetExplanationUrl() string {
+	if x != nil {
+		return x.ExplanationUrl
+	}
+	return ""
+}
+
+func (x *ReplaceCertificatesRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// ReplaceCertificatesResponse is what was hit.
+type ReplaceCertificatesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many certificates are to be replaced.
+	Count int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// The first 1000 of them.
+	Certificates  []*Certificate `protobuf:"bytes,2,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceCertificatesResponse) Reset() {
+	*x = ReplaceCertificatesResponse{}
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceCertificatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceCertificatesResponse) ProtoMessage() {}
+
+func (x *ReplaceCertificatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceCertificatesResponse.ProtoReflect.Descriptor instead.
+func (*ReplaceCertificatesResponse) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReplaceCertificatesResponse) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ReplaceCertificatesResponse) GetCertificates() []*Certificate {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
 // ListRefusalsRequest selects refusals.
 type ListRefusalsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -647,7 +776,7 @@ type ListRefusalsRequest struct {
 
 func (x *ListRefusalsRequest) Reset() {
 	*x = ListRefusalsRequest{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +788,7 @@ func (x *ListRefusalsRequest) String() string {
 func (*ListRefusalsRequest) ProtoMessage() {}
 
 func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +801,7 @@ func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusalsRequest.ProtoReflect.Descriptor instead.
 func (*ListRefusalsRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{7}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListRefusalsRequest) GetPageSize() int32 {
@@ -709,7 +838,7 @@ type ListRefusalsResponse struct {
 
 func (x *ListRefusalsResponse) Reset() {
 	*x = ListRefusalsResponse{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +850,7 @@ func (x *ListRefusalsResponse) String() string {
 func (*ListRefusalsResponse) ProtoMessage() {}
 
 func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +863,7 @@ func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusalsResponse.ProtoReflect.Descriptor instead.
 func (*ListRefusalsResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{8}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListRefusalsResponse) GetRefusals() []*Refusal {
@@ -811,7 +940,15 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\n" +
 	"\x06DENIED\x10\x01\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\x02\"x\n" +
+	"\x06FAILED\x10\x02\"\xca\x01\n" +
+	"\x1aReplaceCertificatesRequest\x12\x1b\n" +
+	"\x06filter\x18\x01 \x01(\tB\x03\xe0A\x02R\x06filter\x127\n" +
+	"\x06before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x02R\x06before\x12,\n" +
+	"\x0fexplanation_url\x18\x03 \x01(\tB\x03\xe0A\x01R\x0eexplanationUrl\x12(\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"s\n" +
+	"\x1bReplaceCertificatesResponse\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x05R\x05count\x12>\n" +
+	"\fcertificates\x18\x02 \x03(\v2\x1a.certwright.v1.CertificateR\fcertificates\"x\n" +
 	"\x13ListRefusalsRequest\x12 \n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
 	"\n" +
@@ -819,14 +956,15 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\x03\xe0A\x01R\x06filter\"r\n" +
 	"\x14ListRefusalsResponse\x122\n" +
 	"\brefusals\x18\x01 \x03(\v2\x16.certwright.v1.RefusalR\brefusals\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa9\x06\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xc4\a\n" +
 	"\x12CertificateService\x12~\n" +
 	"\x0fSignCertificate\x12%.certwright.v1.SignCertificateRequest\x1a\x1a.certwright.v1.Certificate\"(\x9a\x8f\x19\x04\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/certificates:sign\x12y\n" +
 	"\x0eGetCertificate\x12$.certwright.v1.GetCertificateRequest\x1a\x1a.certwright.v1.Certificate\"%\x9a\x8f\x19\x04\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/certificates/{id}\x12\x84\x01\n" +
 	"\x10ListCertificates\x12&.certwright.v1.ListCertificatesRequest\x1a'.certwright.v1.ListCertificatesResponse\"\x1f\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/certificates\x12\x88\x01\n" +
 	"\x11RevokeCertificate\x12'.certwright.v1.RevokeCertificateRequest\x1a\x1a.certwright.v1.Certificate\".\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/certificates/{id}:revoke\x12\x8f\x01\n" +
 	"\x16BulkRevokeCertificates\x12,.certwright.v1.BulkRevokeCertificatesRequest\x1a\x18.certwright.v1.Operation\"-\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/certificates:bulkRevoke\x12t\n" +
-	"\fListRefusals\x12\".certwright.v1.ListRefusalsRequest\x1a#.certwright.v1.ListRefusalsResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusalsB\xbf\x05\xfaP\xf8\x04\n" +
+	"\fListRefusals\x12\".certwright.v1.ListRefusalsRequest\x1a#.certwright.v1.ListRefusalsResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusals\x12\x98\x01\n" +
+	"\x13ReplaceCertificates\x12).certwright.v1.ReplaceCertificatesRequest\x1a*.certwright.v1.ReplaceCertificatesResponse\"*\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/certificates:replaceB\xbf\x05\xfaP\xf8\x04\n" +
 	"\xf4\x03\n" +
 	"\n" +
 	"Certwright\x12/An internal certificate authority for machines.\x1a\x96\x03Certificates signed under a policy and recorded in a ledger that somebody else can verify. The same methods are served over gRPC (package certwright.v1). An error is an application/problem+json object (RFC 9457) with the reason that gRPC has in its ErrorInfo. In JSON, 64-bit integers are strings and durations are seconds with an s, such as \"3600s\"; names are accepted in lowerCamelCase and in snake_case.2\x18\n" +
@@ -852,7 +990,7 @@ func file_certwright_v1_certificate_service_proto_rawDescGZIP() []byte {
 }
 
 var file_certwright_v1_certificate_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_certwright_v1_certificate_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_certwright_v1_certificate_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_certwright_v1_certificate_service_proto_goTypes = []any{
 	(Refusal_Outcome)(0),                  // 0: certwright.v1.Refusal.Outcome
 	(*SignCertificateRequest)(nil),        // 1: certwright.v1.SignCertificateRequest
@@ -862,43 +1000,49 @@ var file_certwright_v1_certificate_service_proto_goTypes = []any{
 	(*RevokeCertificateRequest)(nil),      // 5: certwright.v1.RevokeCertificateRequest
 	(*BulkRevokeCertificatesRequest)(nil), // 6: certwright.v1.BulkRevokeCertificatesRequest
 	(*Refusal)(nil),                       // 7: certwright.v1.Refusal
-	(*ListRefusalsRequest)(nil),           // 8: certwright.v1.ListRefusalsRequest
-	(*ListRefusalsResponse)(nil),          // 9: certwright.v1.ListRefusalsResponse
-	nil,                                   // 10: certwright.v1.SignCertificateRequest.LabelsEntry
-	(*durationpb.Duration)(nil),           // 11: google.protobuf.Duration
-	(*Certificate)(nil),                   // 12: certwright.v1.Certificate
-	(Revocation_Reason)(0),                // 13: certwright.v1.Revocation.Reason
-	(*timestamppb.Timestamp)(nil),         // 14: google.protobuf.Timestamp
-	(*Violation)(nil),                     // 15: certwright.v1.Violation
-	(*Operation)(nil),                     // 16: certwright.v1.Operation
+	(*ReplaceCertificatesRequest)(nil),    // 8: certwright.v1.ReplaceCertificatesRequest
+	(*ReplaceCertificatesResponse)(nil),   // 9: certwright.v1.ReplaceCertificatesResponse
+	(*ListRefusalsRequest)(nil),           // 10: certwright.v1.ListRefusalsRequest
+	(*ListRefusalsResponse)(nil),          // 11: certwright.v1.ListRefusalsResponse
+	nil,                                   // 12: certwright.v1.SignCertificateRequest.LabelsEntry
+	(*durationpb.Duration)(nil),           // 13: google.protobuf.Duration
+	(*Certificate)(nil),                   // 14: certwright.v1.Certificate
+	(Revocation_Reason)(0),                // 15: certwright.v1.Revocation.Reason
+	(*timestamppb.Timestamp)(nil),         // 16: google.protobuf.Timestamp
+	(*Violation)(nil),                     // 17: certwright.v1.Violation
+	(*Operation)(nil),                     // 18: certwright.v1.Operation
 }
 var file_certwright_v1_certificate_service_proto_depIdxs = []int32{
-	11, // 0: certwright.v1.SignCertificateRequest.validity:type_name -> google.protobuf.Duration
-	10, // 1: certwright.v1.SignCertificateRequest.labels:type_name -> certwright.v1.SignCertificateRequest.LabelsEntry
-	12, // 2: certwright.v1.ListCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
-	13, // 3: certwright.v1.RevokeCertificateRequest.reason:type_name -> certwright.v1.Revocation.Reason
-	13, // 4: certwright.v1.BulkRevokeCertificatesRequest.reason:type_name -> certwright.v1.Revocation.Reason
-	14, // 5: certwright.v1.Refusal.time:type_name -> google.protobuf.Timestamp
-	15, // 6: certwright.v1.Refusal.violations:type_name -> certwright.v1.Violation
+	13, // 0: certwright.v1.SignCertificateRequest.validity:type_name -> google.protobuf.Duration
+	12, // 1: certwright.v1.SignCertificateRequest.labels:type_name -> certwright.v1.SignCertificateRequest.LabelsEntry
+	14, // 2: certwright.v1.ListCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
+	15, // 3: certwright.v1.RevokeCertificateRequest.reason:type_name -> certwright.v1.Revocation.Reason
+	15, // 4: certwright.v1.BulkRevokeCertificatesRequest.reason:type_name -> certwright.v1.Revocation.Reason
+	16, // 5: certwright.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	17, // 6: certwright.v1.Refusal.violations:type_name -> certwright.v1.Violation
 	0,  // 7: certwright.v1.Refusal.outcome:type_name -> certwright.v1.Refusal.Outcome
-	7,  // 8: certwright.v1.ListRefusalsResponse.refusals:type_name -> certwright.v1.Refusal
-	1,  // 9: certwright.v1.CertificateService.SignCertificate:input_type -> certwright.v1.SignCertificateRequest
-	2,  // 10: certwright.v1.CertificateService.GetCertificate:input_type -> certwright.v1.GetCertificateRequest
-	3,  // 11: certwright.v1.CertificateService.ListCertificates:input_type -> certwright.v1.ListCertificatesRequest
-	5,  // 12: certwright.v1.CertificateService.RevokeCertificate:input_type -> certwright.v1.RevokeCertificateRequest
-	6,  // 13: certwright.v1.CertificateService.BulkRevokeCertificates:input_type -> certwright.v1.BulkRevokeCertificatesRequest
-	8,  // 14: certwright.v1.CertificateService.ListRefusals:input_type -> certwright.v1.ListRefusalsRequest
-	12, // 15: certwright.v1.CertificateService.SignCertificate:output_type -> certwright.v1.Certificate
-	12, // 16: certwright.v1.CertificateService.GetCertificate:output_type -> certwright.v1.Certificate
-	4,  // 17: certwright.v1.CertificateService.ListCertificates:output_type -> certwright.v1.ListCertificatesResponse
-	12, // 18: certwright.v1.CertificateService.RevokeCertificate:output_type -> certwright.v1.Certificate
-	16, // 19: certwright.v1.CertificateService.BulkRevokeCertificates:output_type -> certwright.v1.Operation
-	9,  // 20: certwright.v1.CertificateService.ListRefusals:output_type -> certwright.v1.ListRefusalsResponse
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	16, // 8: certwright.v1.ReplaceCertificatesRequest.before:type_name -> google.protobuf.Timestamp
+	14, // 9: certwright.v1.ReplaceCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
+	7,  // 10: certwright.v1.ListRefusalsResponse.refusals:type_name -> certwright.v1.Refusal
+	1,  // 11: certwright.v1.CertificateService.SignCertificate:input_type -> certwright.v1.SignCertificateRequest
+	2,  // 12: certwright.v1.CertificateService.GetCertificate:input_type -> certwright.v1.GetCertificateRequest
+	3,  // 13: certwright.v1.CertificateService.ListCertificates:input_type -> certwright.v1.ListCertificatesRequest
+	5,  // 14: certwright.v1.CertificateService.RevokeCertificate:input_type -> certwright.v1.RevokeCertificateRequest
+	6,  // 15: certwright.v1.CertificateService.BulkRevokeCertificates:input_type -> certwright.v1.BulkRevokeCertificatesRequest
+	10, // 16: certwright.v1.CertificateService.ListRefusals:input_type -> certwright.v1.ListRefusalsRequest
+	8,  // 17: certwright.v1.CertificateService.ReplaceCertificates:input_type -> certwright.v1.ReplaceCertificatesRequest
+	14, // 18: certwright.v1.CertificateService.SignCertificate:output_type -> certwright.v1.Certificate
+	14, // 19: certwright.v1.CertificateService.GetCertificate:output_type -> certwright.v1.Certificate
+	4,  // 20: certwright.v1.CertificateService.ListCertificates:output_type -> certwright.v1.ListCertificatesResponse
+	14, // 21: certwright.v1.CertificateService.RevokeCertificate:output_type -> certwright.v1.Certificate
+	18, // 22: certwright.v1.CertificateService.BulkRevokeCertificates:output_type -> certwright.v1.Operation
+	11, // 23: certwright.v1.CertificateService.ListRefusals:output_type -> certwright.v1.ListRefusalsResponse
+	9,  // 24: certwright.v1.CertificateService.ReplaceCertificates:output_type -> certwright.v1.ReplaceCertificatesResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_certwright_v1_certificate_service_proto_init() }
@@ -916,7 +1060,7 @@ func file_certwright_v1_certificate_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_certificate_service_proto_rawDesc), len(file_certwright_v1_certificate_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

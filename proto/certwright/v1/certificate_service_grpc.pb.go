@@ -25,6 +25,7 @@ const (
 	CertificateService_RevokeCertificate_FullMethodName      = "/certwright.v1.CertificateService/RevokeCertificate"
 	CertificateService_BulkRevokeCertificates_FullMethodName = "/certwright.v1.CertificateService/BulkRevokeCertificates"
 	CertificateService_ListRefusals_FullMethodName           = "/certwright.v1.CertificateService/ListRefusals"
+	CertificateService_ReplaceCertificates_FullMethodName    = "/certwright.v1.CertificateService/ReplaceCertificates"
 )
 
 // CertificateServiceClient is the client API for CertificateService service.
@@ -69,6 +70,12 @@ type CertificateServiceClient interface {
 	//
 	// The record is bounded: the oldest refusals are forgotten.
 	ListRefusals(ctx context.Context, in *ListRefusalsRequest, opts ...grpc.CallOption) (*ListRefusalsResponse, error)
+	// Have certificates replaced before a time: ACME clients that ask when to renew
+	// (RFC 9773) are told so. Nothing is revoked.
+	//
+	// Errors: MALFORMED for a filter or a time that cannot be; FAILED_PRECONDITION when the
+	// server does not speak ACME, or the filter selects more than 10,000 certificates.
+	ReplaceCertificates(ctx context.Context, in *ReplaceCertificatesRequest, opts ...grpc.CallOption) (*ReplaceCertificatesResponse, error)
 }
 
 type certificateServiceClient struct {
@@ -139,6 +146,16 @@ func (c *certificateServiceClient) ListRefusals(ctx context.Context, in *ListRef
 	return out, nil
 }
 
+func (c *certificateServiceClient) ReplaceCertificates(ctx context.Context, in *ReplaceCertificatesRequest, opts ...grpc.CallOption) (*ReplaceCertificatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplaceCertificatesResponse)
+	err := c.cc.Invoke(ctx, CertificateService_ReplaceCertificates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CertificateServiceServer is the server API for CertificateService service.
 // All implementations must embed UnimplementedCertificateServiceServer
 // for forward compatibility.
@@ -181,6 +198,12 @@ type CertificateServiceServer interface {
 	//
 	// The record is bounded: the oldest refusals are forgotten.
 	ListRefusals(context.Context, *ListRefusalsRequest) (*ListRefusalsResponse, error)
+	// Have certificates replaced before a time: ACME clients that ask when to renew
+	// (RFC 9773) are told so. Nothing is revoked.
+	//
+	// Errors: MALFORMED for a filter or a time that cannot be; FAILED_PRECONDITION when the
+	// server does not speak ACME, or the filter selects more than 10,000 certificates.
+	ReplaceCertificates(context.Context, *ReplaceCertificatesRequest) (*ReplaceCertificatesResponse, error)
 	mustEmbedUnimplementedCertificateServiceServer()
 }
 
@@ -208,6 +231,9 @@ func (UnimplementedCertificateServiceServer) BulkRevokeCertificates(context.Cont
 }
 func (UnimplementedCertificateServiceServer) ListRefusals(context.Context, *ListRefusalsRequest) (*ListRefusalsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRefusals not implemented")
+}
+func (UnimplementedCertificateServiceServer) ReplaceCertificates(context.Context, *ReplaceCertificatesRequest) (*ReplaceCertificatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplaceCertificates not implemented")
 }
 func (UnimplementedCertificateServiceServer) mustEmbedUnimplementedCertificateServiceServer() {}
 func (UnimplementedCertificateServiceServer) testEmbeddedByValue()                            {}
@@ -338,6 +364,24 @@ func _CertificateService_ListRefusals_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CertificateService_ReplaceCertificates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplaceCertificatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CertificateServiceServer).ReplaceCertificates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CertificateService_ReplaceCertificates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CertificateServiceServer).ReplaceCertificates(ctx, req.(*ReplaceCertificatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CertificateService_ServiceDesc is the grpc.ServiceDesc for CertificateService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -368,6 +412,10 @@ var CertificateService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRefusals",
 			Handler:    _CertificateService_ListRefusals_Handler,
+		},
+		{
+			MethodName: "ReplaceCertificates",
+			Handler:    _CertificateService_ReplaceCertificates_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/identity/enrol"
+	"github.com/certwright/certwright/inventory"
+	"github.com/certwright/certwright/problem"
+	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
+	"github.com/certwright/certwright/storage"
+)
+
+// orderService implements certwright.v1.OrderService.
+type orderService struct {
+	certwrightv1.UnimplementedOrderServiceServer
+	*Server
+}
+
+// GetOrder implements certwright.v1.OrderService.
+func (s *orderService) GetOrder(ctx context.Context, in *certwrightv1.GetOrderRequest) (*certwrightv1.Order, error) {
+	acme, err := s.acme()
+	if err != nil {
+		return nil, err
+	}
+	o, err := acme.Orders.Order(ctx, in.GetId())
+	if err != nil {
+		return nil, err
+	}
+	m := orderMessage(o)
+	if o.RequestKey == nil {
+		return m, nil
+	}
+	c, err := s.config.Store.ByRequest(ctx, *o.RequestKey)
+	if errors.Is(err, storage.ErrNotFound) { // it was abandoned
+		return m, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("order: %w", err)
+	}
+	return ofCertificate(m, c), nil
+}
+
+// ofCertificate adds what the certificate's intent says.
+func ofCertificate(m *certwrightv1.Order, c storage.Certificate) *certwrightv1.Order {
+	m.Serial, m.LedgerIndex, m.Owner = c.Serial.String(), &c.Index, c.Intent.Owner
+	m.Grant, m.PolicyVersion = c.Intent.Grant, hex.EncodeToString(c.Intent.Policy[:])
+	return m
+}
+
+// FindOrder implements certwright.v1.OrderService.
+func (s *orderService) FindOrder(ctx context.Context, in *certwrightv1.FindOrderRequest) (*certwrightv1.Order, error) {
+	acme, err := s.acme()
+	if err != nil {
+		return nil, err
+	}
+	serial, err := identity.ParseSerial(in.GetSerial())
+	if err != nil {
+		return nil, invalid("serial", "", "this is no serial", "up to 32 hexadecimal digits")
+	}
+	for _, issuer := range s.config.Authority.Issuers() {
+		c, err := s.config.Store.BySerial(ctx, issuer.KeyID, serial)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		o, err := acme.Orders.OrderOf(ctx, c.Intent.RequestKey)
+		if err != nil {
+			return nil, err
+		}
+		return ofCertificate(orderMessage(o), c), nil
+	}
+	return nil, &problem.Problem{Kind: problem.NotFound, Value: serial.String(), Detail: "there is no certificate with this serial"}
+}
+
+// ListOrders implements certwright.v1.OrderService.
+func (s *orderService) ListOrders(ctx context.Context, in *certwrightv1.ListOrdersRequest) (*certwrightv1.ListOrdersResponse, error) {
+	acme, err := s.acme()
+	if err != nil {
+		return nil, err
+	}
+	read := func(ctx context.Context, after []byte, limit int) ([]enrol.Order, []byte, error) {
+		return acme.Orders.Orders(ctx, in.GetAccount(), after, limit)
+	}
+	out := &certwrightv1.ListOrdersResponse{}
+	out.Orders, out.NextPageToken, err = scan(ctx, listing{in.GetPageSize(), in.GetPageToken(), in.GetFilter(), "orders " + in.GetAccount()}, orderFields(),
+		read, orderMessage, orderRow)
+	return out, err
+}
+
+// The bounds of one ReplaceCertificates.
+const (
+	maxReplaced      = 10_000
+	maxReplacedShown = 1000
+	maxExplanation   = 512
+)
+
+// ReplaceCertificates implements certwright.v1.CertificateService.
+func (s *certificateService) ReplaceCertificates(ctx context.Context, in *certwrightv1.ReplaceCertificatesRequest) (*certwrightv1.ReplaceCertificatesResponse, error) {
+	acme, err := s.acme()
+	if err != nil {
+		return nil, err
+	}
+	if in.GetFilter() == "" {
+		return nil, invalid("filter", "", "which certificates? A filter is needed", `state = ISSUED for all`)
+	}
+	before := in.GetBefore().AsTime()
+	if in.GetBefore().CheckValid() != nil || before.After(s.config.Now().AddDate(10, 0, 0)) || before.Before(time.Unix(0, 0)) || in.GetBefore() == nil {
+		return nil, invalid("before", "", "the time is missing or cannot be", "a time within ten years")
+	}
+	if e := in.GetExplanationUrl(); e != "" {
+		if u, err := url.Parse(e); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || len(e) > maxExplanation {
+			return nil, invalid("explanation_url", "", "the explanation is no URL", "https://…, at most 512 octets")
+		}
+	}
+	hit, err := s.toReplace(ctx, in.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	out := &certwrightv1.ReplaceCertificatesResponse{Count: int32(len(hit))}
+	for _, c := range hit[:min(len(hit), maxReplacedShown)] {
+		out.Certificates = append(out.Certificates, s.certificateMessage(c, nil))
+	}
+	if in.GetValidateOnly() || len(hit) == 0 {
+		return out, nil
+	}
+	return out, acme.Orders.ReplaceBy(ctx, hit, before, in.GetExplanationUrl())
+}
+
+// toReplace are the certificates in use that the filter selects.
+func (s *certificateService) toReplace(ctx context.Context, filter string) ([]storage.Certificate, error) {
+	var hit []storage.Certificate
+	question := inventory.Question{Filter: filter, PageSize: 1000}
+	for {
+		answer, err := s.config.Inventory.Search(ctx, question)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range answer.Rows {
+			if inventory.StateOf(row.Certificate, s.config.Now()) == inventory.StateIssued {
+				hit = append(hit, row.Certificate)
+			}
+		}
+		if len(hit) > maxReplaced {
+			return nil, &problem.Problem{
+				Kind: problem.FailedPrecondition, Rule: "replace", Detail: "the filter selects too many certificates for one call",
+				Allowed: "10,000", Help: "narrow the filter, by owner or not_after",
+			}
+		}
+		if answer.Next == "" {
+			return hit, nil
+		}
+		question.PageToken = answer.Next
+	}
+}
