@@ -75,7 +75,7 @@ type Limits struct {
 	// Streams is the same for streams (VerifyLedger, reflection); 0: 64.
 	Streams int
 	// Receive is how long a gRPC request may take to arrive once its headers are
-	// there; 0: 12 s. A public method's may take a quarter of it.
+	// there; 0: 10 s. A public method's may take a quarter of it.
 	Receive time.Duration
 	// Timeout ends a call that is no stream; 0: 60 s.
 	Timeout time.Duration
@@ -100,7 +100,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.MalformedCSRs, 60)
 	set(&l.Refusals, 600)
 	if l.Receive <= 0 {
-		l.Receive = 12 * time.Second
+		l.Receive = 10 * time.Second
 	}
 	if l.Timeout <= 0 {
 		l.Timeout = 60 * time.Second

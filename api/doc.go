@@ -8,9 +8,10 @@
 // gRPC reaches the chain before a message is received, because the registered
 // handlers are wrapped (register.go); before that, gRPC's tap refuses a call by its
 // headers alone. A call takes its place when its request is there (places.go), and
-// a request has a time to arrive in (receive.go). REST is grpc-gateway over an in-process connection that ends in
-// the same wrapped handlers (register.go, stream.go), and authenticates and authorizes by
-// the route before it reads a body (rest.go).
+// a request has a time to arrive in (receive.go). REST is grpc-gateway over an
+// in-process connection that ends in the same wrapped handlers (register.go,
+// stream.go), and authenticates and authorizes by the route before it reads a body
+// (rest.go).
 //
 // Three faults of a caller are answered by gRPC itself, without a problem: a
 // message that ends in the middle, or cannot be decompressed, is INTERNAL; one over

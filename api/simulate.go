@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -15,30 +16,54 @@ import (
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
-// SimulatePolicy implements certwright.v1.PolicyService: the engine in force is
-// asked, by the same function as SignCertificate asks it.
+// SimulatePolicy implements certwright.v1.PolicyService: the request goes the way
+// of SignCertificate up to the signature (ca.Authority.Preview), with a sample key,
+// and the token that would pay for it is looked at.
 func (s *policyService) SimulatePolicy(ctx context.Context, in *certwrightv1.SimulatePolicyRequest) (*certwrightv1.SimulatePolicyResponse, error) {
 	req, err := s.simulated(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	engine, now := s.config.Policies.Engine(), s.config.Now()
-	hash := engine.Hash()
+	hash := s.config.Policies.Engine().Hash()
 	out := &certwrightv1.SimulatePolicyResponse{PolicyVersion: hex.EncodeToString(hash[:])}
-	decision, err := engine.Decide(req, now)
+	spent, err := s.unusable(ctx, req.Principal)
+	if err != nil {
+		return nil, err
+	}
+	preview, err := s.config.Authority.Preview(ctx, req)
 	if err != nil {
 		p, _ := visible(err)
 		if p.Kind != problem.Denied {
 			return nil, err
 		}
-		out.Violations = violations(p.Violations)
+		out.Violations = violations(append(spent, p.Violations...))
+		return out, nil
+	}
+	decision := preview.Decision // the request has no ID, so it repeats none
+	out.PolicyVersion = hex.EncodeToString(decision.Policy[:])
+	if len(spent) > 0 {
+		out.Violations = violations(spent)
 		return out, nil
 	}
 	out.Allowed, out.Grant = true, decision.Grant
-	out.Bounds = boundsMessage(decision, now)
+	out.Bounds = boundsMessage(decision, s.config.Now())
 	return out, nil
 }
 
+// unusable is why the principal's token pays for nothing any more.
+func (s *policyService) unusable(ctx context.Context, principal identity.Principal) ([]problem.Violation, error) {
+	err := s.config.Tokens.Available(ctx, principal)
+	var p *problem.Problem
+	switch {
+	case err == nil:
+		return nil, nil
+	case errors.As(err, &p) && (p.Kind == problem.Unauthenticated || p.Kind == problem.PermissionDenied):
+		return []problem.Violation{{Reason: p.Code(), Rule: principal.String(), Value: principal.ID, Detail: p.Detail, Help: p.Help}}, nil
+	}
+	return nil, err
+}
+
+// boundsMessage is a decision as it was taken right before now.
 func boundsMessage(d policy.Decision, now time.Time) *certwrightv1.SimulatePolicyResponse_Bounds {
 	return &certwrightv1.SimulatePolicyResponse_Bounds{
 		Issuer: d.Issuer, Owner: d.Owner,

@@ -54,6 +54,12 @@ type Config struct {
 	// force, checked in the unit of the reservation; Policies.InForce. nil: none.
 	InForce func(policy [32]byte) (storage.Command, error)
 	Issuers []IssuerConfig
+	// Keys are the CA's other public keys, such as the root's and that of the
+	// checkpoints: like the issuers' own, nobody gets a certificate for them.
+	Keys []crypto.PublicKey
+	// ServerKey is the key of the server's own certificate: system:server alone
+	// gets one for it. nil: there is none.
+	ServerKey crypto.PublicKey
 	// HTTPBase is the http URL under which certificates name OCSP, CRLs and
 	// the issuer's certificate, without a trailing slash.
 	HTTPBase string
@@ -90,6 +96,7 @@ type Authority struct {
 	issuers     []*issuer
 	byName      map[string]*issuer
 	byKey       map[identity.KeyID]*issuer
+	own         ownKeys
 	base        string
 	shards      uint64
 	incarnation storage.Incarnation
@@ -155,6 +162,9 @@ func New(cfg Config) (*Authority, error) {
 		if err := a.addIssuer(ic); err != nil {
 			return nil, fmt.Errorf("ca: issuer %s: %w", ic.Name, err)
 		}
+	}
+	if a.own, err = newOwnKeys(cfg); err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
 	}
 	return a, nil
 }

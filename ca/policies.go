@@ -2,14 +2,17 @@ package ca
 
 import (
 	"context"
+	"crypto"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/certwright/certwright/ca/x509cert"
 	"github.com/certwright/certwright/merkle/entry"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/problem"
@@ -35,11 +38,16 @@ type PoliciesConfig struct {
 	// names: the store's policy is the truth at the next start. nil: not asked.
 	Openable func(*policy.Document) error
 	System   policy.System
+	// ServerKey is the key for which System asks; nil: an ECDSA key on P-256.
+	ServerKey crypto.PublicKey
 	// First is activated if the store has no policy yet; File is its name in
 	// messages.
 	First []byte
 	File  string
 	Now   func() time.Time // nil: time.Now
+	// Logger is told the warnings of a policy that comes into force; nil:
+	// slog.Default.
+	Logger *slog.Logger
 }
 
 // Policies is the policy in force and its history. The store is the truth: a
@@ -47,6 +55,7 @@ type PoliciesConfig struct {
 // in the ledger.
 type Policies struct {
 	cfg     PoliciesConfig
+	linter  func() (*x509cert.Linter, error) // made at the first document that is judged
 	current atomic.Pointer[inForce]
 	mu      sync.Mutex // one activation at a time
 }
@@ -87,7 +96,10 @@ func OpenPolicies(ctx context.Context, cfg PoliciesConfig) (*Policies, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &Policies{cfg: cfg}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	p := &Policies{cfg: cfg, linter: sync.OnceValues(x509cert.NewLinter)}
 	p.current.Store(&inForce{})
 	err := p.load(ctx)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -130,8 +142,14 @@ func (p *Policies) load(ctx context.Context) error {
 // judge compiles a document that is to come into force.
 func (p *Policies) judge(data []byte) (*policy.Engine, error) {
 	engine, err := p.compile(data)
-	if err != nil || p.cfg.Openable == nil {
-		return engine, err
+	if err != nil {
+		return nil, err
+	}
+	if err := p.judgeOwn(engine); err != nil {
+		return nil, err
+	}
+	if p.cfg.Openable == nil {
+		return engine, nil
 	}
 	if err := p.cfg.Openable(engine.Document()); err != nil {
 		return nil, &problem.Problem{
@@ -204,6 +222,10 @@ func (p *Policies) Apply(ctx context.Context, data []byte, actor string) (Versio
 		return Version{}, storeProblem(err)
 	}
 	p.current.Store(&inForce{activeRecord: next, engine: engine, stored: was.stored + 1})
+	for _, warning := range engine.Warnings() {
+		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "a part of the policy has no effect",
+			slog.Uint64("version", next.Number), slog.String("warning", warning))
+	}
 	return p.version(v, receipt.Indexes[0])
 }
 

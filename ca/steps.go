@@ -56,6 +56,9 @@ func (a *Authority) decide(ctx context.Context, req identity.Request, now time.T
 	if err := keys.CheckPublic(req.PublicKey); err != nil {
 		return policy.Decision{}, nil, err
 	}
+	if err := a.own.check(req); err != nil {
+		return policy.Decision{}, nil, err
+	}
 	decision, err := a.policy().Decide(req, now)
 	if err = a.blockedToo(ctx, req.PublicKey, err); err != nil {
 		return policy.Decision{}, nil, err

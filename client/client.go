@@ -145,7 +145,7 @@ func (c *Config) tls(address string) (*tls.Config, error) {
 			return nil, fmt.Errorf("CA file %s holds no certificate in PEM", c.CAFile)
 		}
 	case c.Fingerprint != "":
-		want, err := parseFingerprint(c.Fingerprint)
+		want, err := ParseFingerprint(c.Fingerprint)
 		if err != nil {
 			return nil, err
 		}
@@ -160,9 +160,9 @@ func (c *Config) tls(address string) (*tls.Config, error) {
 	return config, nil
 }
 
-// parseFingerprint reads "sha256:" and 64 hexadecimal digits, with or without
-// colons between them.
-func parseFingerprint(text string) ([]byte, error) {
+// ParseFingerprint reads "sha256:" and 64 hexadecimal digits, with or without
+// colons between them: the SHA-256 of a certificate's DER.
+func ParseFingerprint(text string) ([]byte, error) {
 	digits, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(text)), "sha256:")
 	sum, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
 	if !ok || err != nil || len(sum) != sha256.Size {

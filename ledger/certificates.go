@@ -141,6 +141,9 @@ func (v *verification) certificate(c storage.Certificate, issuers map[identity.K
 	if c.Index < v.head.Size && !v.intents.has(c.Index) {
 		v.wrong("certificate", c.Index, serial, "the certificate's row names entry %d, which is no issuance intent", c.Index)
 	}
+	if shard, ok := shardOf(c.Intent.TBS); ok && shard != uint64(c.CRLShard) {
+		v.wrong("certificate", c.Index, serial, "its row has the CRL shard %d, its intent, entry %d, the shard %d: a revocation would not be seen", c.CRLShard, c.Index, shard)
+	}
 	if c.State != storage.Issued {
 		return
 	}

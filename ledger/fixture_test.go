@@ -176,6 +176,7 @@ func (a *authority) leaf(t testing.TB, name string) (*x509.Certificate, storage.
 	template := &x509.Certificate{
 		SerialNumber: serial.Big(), Subject: pkix.Name{CommonName: name}, NotBefore: now, NotAfter: now.Add(time.Hour),
 		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(10, 0, 0, 1)}, URIs: []*url.URL{uri}, EmailAddresses: []string{"a@b.example"},
+		CRLDistributionPoints: []string{"http://ca.example/crl/issuing/3.crl"},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, a.key.Public(), a.key)
 	if err != nil {
@@ -196,7 +197,7 @@ func (a *authority) leaf(t testing.TB, name string) (*x509.Certificate, storage.
 		t.Fatal(err)
 	}
 	return cert, storage.ReserveIssuance{
-		Entry: d, Issuer: a.id, Serial: serial, Names: names, SPKI: a.id, NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Deadline: now.Add(time.Minute),
+		Entry: d, Issuer: a.id, Serial: serial, Names: names, SPKI: a.id, NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, CRLShard: 3, Deadline: now.Add(time.Minute),
 	}
 }
 

@@ -39,6 +39,9 @@ type Config struct {
 	// Lock is the path of the last-seen file. It belongs outside the database
 	// and outside its backup: it is what shows that an old copy was restored.
 	Lock string
+	// MissingLock is what to do if that file is not there although the ledger is
+	// not new.
+	MissingLock MissingLock
 	// Interval between checkpoints; zero: one second. Without new entries
 	// nothing is signed.
 	Interval time.Duration
@@ -48,6 +51,20 @@ type Config struct {
 	Now     func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // nil: nothing is logged
 }
+
+// MissingLock is what Open does without a last-seen file.
+type MissingLock int
+
+const (
+	// RefuseMissing refuses: without the file nobody can tell whether this is the
+	// newest database.
+	RefuseMissing MissingLock = iota
+	// AcceptMissing goes on from what is there, and writes into the ledger that it
+	// did.
+	AcceptMissing
+	// WarnMissing goes on with a warning in the log: for development.
+	WarnMissing
+)
 
 // Log is an open ledger. All methods may be called concurrently.
 type Log struct {
@@ -143,8 +160,9 @@ func (l *Log) start(ctx context.Context) error {
 	from := lock
 	switch {
 	case lock.Note == nil:
-		l.config.Logger.WarnContext(ctx, "no last-seen file: an older copy of the database would not be noticed",
-			slog.String("path", l.config.Lock), slog.Uint64("entries", head.Size))
+		if err := l.missing(ctx, head); err != nil {
+			return err
+		}
 		from = last.Checkpoint
 	case last.Size < lock.Size:
 		l.config.Logger.WarnContext(ctx, "the stored checkpoint is behind the last-seen file",
@@ -152,6 +170,41 @@ func (l *Log) start(ctx context.Context) error {
 	}
 	l.base, err = loadTree(from.Size, tiles{ctx, l.config.Store})
 	return err
+}
+
+// fresh tells whether a ledger is so new that its last-seen file may not be there
+// yet: nothing follows the genesis.
+func fresh(head storage.Head) bool { return head.Size <= 1 }
+
+// missing decides what to do without a last-seen file.
+func (l *Log) missing(ctx context.Context, head storage.Head) error {
+	if fresh(head) {
+		return nil // an earlier start ended before it could write the file
+	}
+	warn := func(text string) {
+		l.config.Logger.WarnContext(ctx, text, slog.String("path", l.config.Lock), slog.Uint64("entries", head.Size))
+	}
+	switch l.config.MissingLock {
+	case WarnMissing:
+		warn("no last-seen file: an older copy of the database would not be noticed")
+		return nil
+	case AcceptMissing:
+		d, err := entry.Action{Action: "ledger.lock-missing", Target: "last-seen file", Detail: fmt.Sprintf("accepted at entries=%d", head.Size)}.Draft(system())
+		if err != nil {
+			return err
+		}
+		if _, err := l.config.Store.Commit(ctx, storage.Unit{storage.AppendEntry{Entry: d}}); err != nil {
+			return fmt.Errorf("record the missing last-seen file: %w", err)
+		}
+		warn("no last-seen file: accepted, and written into the ledger")
+		return nil
+	case RefuseMissing:
+	}
+	return &problem.Problem{
+		Kind: problem.FailedPrecondition, Reason: "LEDGER_LOCK_MISSING",
+		Detail: fmt.Sprintf("the ledger has %d entries, but there is no last-seen file %s: an older copy of the database would not be noticed", head.Size, l.config.Lock),
+		Help:   "put the file back or correct ledger.lock; if it is lost and this is the newest database, start once with \"certwright serve --accept-missing-lock\", which the ledger records",
+	}
 }
 
 // contains tells whether the stored tree begins with the tree of seen.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -222,16 +223,91 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 // TestOpenWithoutLock: a server may lose the file; the past is re-read then.
+// TestOpenWithoutLock: without the last-seen file a ledger opens only if that is
+// accepted, which it then says itself, or warned of.
 func TestOpenWithoutLock(t *testing.T) {
+	for _, test := range []struct {
+		missing ledger.MissingLock
+		size    uint64 // of the ledger afterwards; 0: it does not open
+	}{{ledger.RefuseMissing, 0}, {ledger.AcceptMissing, 7}, {ledger.WarnMissing, 6}} {
+		p := newPlace(t)
+		s, closed := p.store(t, false)
+		p.open(t, s)
+		appendEntries(t, s, 5)
+		closed()
+		remove(t, p.lock)
+		s, _ = p.store(t, false)
+		config := p.config(s)
+		config.MissingLock = test.missing
+		var log bytes.Buffer
+		config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		l, err := ledger.Open(t.Context(), config)
+		if test.size == 0 {
+			var refused *problem.Problem
+			if !errors.As(err, &refused) || refused.Code() != "LEDGER_LOCK_MISSING" || !strings.Contains(refused.Help, "--accept-missing-lock") ||
+				strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v", err)
+			}
+			if head, err := s.Head(t.Context()); err != nil || head.Size != 6 {
+				t.Errorf("%d entries, %v", head.Size, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cp, _ := l.Checkpoint(t.Context()); cp.Size != test.size || !bytes.Equal(cp.Note, read(t, p.lock)) {
+			t.Errorf("checkpoint of %d, want %d", cp.Size, test.size)
+		}
+		if !strings.Contains(log.String(), "level=WARN") {
+			t.Errorf("no warning: %q", log.String())
+		}
+		if test.missing == ledger.AcceptMissing {
+			acceptedIn(t, s, 6)
+			if _, err := ledger.Open(t.Context(), p.config(s)); err != nil {
+				t.Errorf("the next start: %v", err)
+			}
+		}
+	}
+}
+
+// acceptedIn wants the entry that says that the file was missing.
+func acceptedIn(t *testing.T, s storage.LedgerReader, index uint64) {
+	t.Helper()
+	e, err := ledger.Proven(t.Context(), s, index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := entry.ParseAdminAction(e.Draft)
+	if err != nil || a.Action != "ledger.lock-missing" || e.Actor != "system:server" {
+		t.Errorf("%+v by %s, %v", a, e.Actor, err)
+	}
+}
+
+// TestFirstStartKilled: a first start that ended between the genesis and the
+// last-seen file is no loss.
+func TestFirstStartKilled(t *testing.T) {
 	p := newPlace(t)
-	s, closed := p.store(t, false)
+	s, _ := p.store(t, false)
 	p.open(t, s)
-	appendEntries(t, s, 5)
-	closed()
 	remove(t, p.lock)
-	s, _ = p.store(t, false)
-	if cp, _ := p.open(t, s).Checkpoint(t.Context()); cp.Size != 6 || !bytes.Equal(cp.Note, read(t, p.lock)) {
+	if cp, _ := p.open(t, s).Checkpoint(t.Context()); cp.Size != 1 {
 		t.Errorf("checkpoint of %d", cp.Size)
+	}
+	verify := func() (found []storage.Finding) {
+		c := ledger.VerifyConfig{Store: s, VerifierKey: p.vkey(t), Lock: p.lock}
+		if _, err := ledger.Verify(t.Context(), c, func(f storage.Finding) { found = append(found, f) }); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	remove(t, p.lock)
+	if found := verify(); len(found) != 0 {
+		t.Errorf("%+v", found)
+	}
+	appendEntries(t, s, 1)
+	if found := verify(); len(found) != 1 || found[0].Kind != "checkpoint" || found[0].Subject != p.lock {
+		t.Errorf("%+v", found)
 	}
 }
 

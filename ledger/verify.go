@@ -57,10 +57,11 @@ type verification struct {
 	summary  Summary
 	head     storage.Head
 	seen     []seen
-	intents  bitmap          // the entries that are issuance intents
-	ssh      bitmap          // the entries that are SSH intents
-	walked   bool            // every entry was there
-	named    map[naming]bool // what has been reported, for the scrub not to say it again
+	absent   []storage.Finding // of checkpoints that a new ledger may be without
+	intents  bitmap            // the entries that are issuance intents
+	ssh      bitmap            // the entries that are SSH intents
+	walked   bool              // every entry was there
+	named    map[naming]bool   // what has been reported, for the scrub not to say it again
 	last     time.Time
 	origin   string
 	progress progress
@@ -97,6 +98,11 @@ func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (
 		return v.summary, fmt.Errorf("ledger: read the head: %w", err)
 	}
 	v.summary.Entries = v.head.Size
+	for _, absent := range v.absent {
+		if !fresh(v.head) {
+			v.finding(absent)
+		}
+	}
 	v.intents = make(bitmap, v.head.Size/64+1)
 	v.ssh = make(bitmap, v.head.Size/64+1)
 	v.progress = progress{report: c.Progress, total: v.head.Size}
@@ -137,7 +143,9 @@ func (v *verification) readSeen(ctx context.Context) error {
 		cp, err := readLock(v.Lock, v.VerifierKey)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			v.wrong("checkpoint", storage.NoIndex, v.Lock, "there is no last-seen file: that nothing was taken away cannot be shown")
+			v.absent = append(v.absent, storage.Finding{
+				Kind: "checkpoint", Index: storage.NoIndex, Subject: v.Lock, Detail: "there is no last-seen file: that nothing was taken away cannot be shown",
+			})
 		case err != nil:
 			v.wrong("checkpoint", storage.NoIndex, v.Lock, "%v", err)
 		default:
@@ -151,7 +159,9 @@ func (v *verification) readSeen(ctx context.Context) error {
 	case err != nil:
 		v.wrong("checkpoint", storage.NoIndex, latest, "%v", err)
 	case last.version == 0:
-		v.wrong("checkpoint", storage.NoIndex, latest, "there is no stored checkpoint")
+		v.absent = append(v.absent, storage.Finding{
+			Kind: "checkpoint", Index: storage.NoIndex, Subject: latest, Detail: "there is no stored checkpoint",
+		})
 	default:
 		v.seen = append(v.seen, seen{"stored checkpoint", last.Checkpoint})
 	}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 	"time"
@@ -177,17 +179,22 @@ func TestVerifyFinds(t *testing.T) {
 		{"a certificate's row deleted, and a bit of a later signature", func(sc *scene) func(*bbolt.Tx) error {
 			return func(tx *bbolt.Tx) error {
 				return errors.Join(flip(tx, "sig", indexKey(7), 40),
-					tx.Bucket([]byte("cert")).Delete(append(bytes.Clone(sc.ca.id[:]), sc.certs[1].SerialNumber.FillBytes(make([]byte, 16))...)))
+					tx.Bucket([]byte("cert")).Delete(sc.rowKey(1)))
 			}
 		}, func(sc *scene) storage.Finding {
 			return storage.Finding{Kind: "signature", Index: 7, Subject: sc.serial[6], Detail: "does not hold"}
 		}},
 		{"a certificate's row deleted", func(sc *scene) func(*bbolt.Tx) error {
 			return func(tx *bbolt.Tx) error {
-				return tx.Bucket([]byte("cert")).Delete(append(bytes.Clone(sc.ca.id[:]), sc.certs[4].SerialNumber.FillBytes(make([]byte, 16))...))
+				return tx.Bucket([]byte("cert")).Delete(sc.rowKey(4))
 			}
 		}, func(sc *scene) storage.Finding {
 			return storage.Finding{Kind: "certificate", Index: 5, Subject: sc.serial[4]}
+		}},
+		{"a certificate's CRL shard", func(sc *scene) func(*bbolt.Tx) error {
+			return func(tx *bbolt.Tx) error { return reshard(tx, sc.rowKey(6), 4) }
+		}, func(sc *scene) storage.Finding {
+			return storage.Finding{Kind: "certificate", Index: 7, Subject: sc.serial[6], Detail: "its row has the CRL shard 4"}
 		}},
 		{"the stored checkpoint deleted", func(*scene) func(*bbolt.Tx) error {
 			return func(tx *bbolt.Tx) error { return tx.Bucket([]byte("record")).Delete(first(tx, "record", 0)) }
@@ -208,6 +215,21 @@ func TestVerifyFinds(t *testing.T) {
 			expect(t, found, test.want(sc))
 		})
 	}
+}
+
+// rowKey is the key of a certificate's row.
+func (sc *scene) rowKey(n int) []byte {
+	return append(bytes.Clone(sc.ca.id[:]), sc.certs[n].SerialNumber.FillBytes(make([]byte, 16))...)
+}
+
+// reshard writes another CRL shard into a row, with a right checksum.
+func reshard(tx *bbolt.Tx, key []byte, shard uint16) error {
+	b := tx.Bucket([]byte("cert"))
+	row := bytes.Clone(b.Get(key))
+	row = row[:len(row)-4]
+	binary.BigEndian.PutUint16(row[2:], shard)
+	sum := crc32.Checksum(append(bytes.Clone(key), row...), crc32.MakeTable(crc32.Castagnoli))
+	return b.Put(key, binary.BigEndian.AppendUint32(row, sum))
 }
 
 // expect looks for a finding; a Subject that is empty stands for any.

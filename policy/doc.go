@@ -8,7 +8,8 @@
 // of which owner. Conditions, in CEL, narrow what grants allow. Nothing is
 // allowed that one single grant does not cover as a whole: principal, profile,
 // every name and owner; a name that any grant of the same principal and
-// profile denies is denied. A refusal lists every broken rule.
+// profile denies is denied, and one that the document denies is denied to
+// everybody but the server itself. A refusal lists every broken rule.
 //
 // # Names
 //

@@ -19,7 +19,7 @@ const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 12 * time.Second
 	writeTimeout  = time.Minute
-	idleTimeout   = 2 * time.Minute
+	idleTimeout   = 45 * time.Second
 	maxHeader     = 32 << 10
 	// streamTimeout is for answers that come as a stream.
 	streamTimeout = 30 * time.Minute

@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
 )
@@ -35,12 +36,16 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 			l.close()
 		}
 	}()
+	limits := connLimits{most: c.Limits.Connections, perAddress: c.Limits.PerAddress()}
+	strangers := limits // HTTP has timeouts of its own
+	strangers.stranger = grpcStranger
 	for _, each := range []struct {
 		to            **limited
 		address, flag string
+		limits        connLimits
 	}{
-		{&l.https, c.Listen.HTTPS, "https"}, {&l.grpc, c.Listen.GRPC, "grpc"},
-		{&l.http, c.Listen.HTTP, "http"}, {&l.metrics, c.Listen.Metrics, "metrics"},
+		{&l.https, c.Listen.HTTPS, "https", limits}, {&l.grpc, c.Listen.GRPC, "grpc", strangers},
+		{&l.http, c.Listen.HTTP, "http", limits}, {&l.metrics, c.Listen.Metrics, "metrics", limits},
 	} {
 		if each.address == config.Off {
 			continue
@@ -49,7 +54,7 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 		if err != nil {
 			return l, explainListen(err, each.address, each.flag)
 		}
-		*each.to = limitConnections(bound, c.Limits.Connections)
+		*each.to = limitConnections(bound, each.limits)
 	}
 	socket, err := listenSocket(ctx, c.Path(c.AdminSocket))
 	if err != nil {
@@ -63,11 +68,11 @@ func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
 func explainListen(err error, address, flag string) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s is in use: stop what listens there, or choose another address with --%s host:port", address, flag)
+		return problem.New(problem.Unavailable, "%s is in use: stop what listens there, or choose another address with --%s host:port", address, flag)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("no permission to listen on %s: choose a port from 1024 on with --%s host:port", address, flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s is no address of this machine: choose another with --%s host:port", address, flag)
+		return problem.New(problem.Unavailable, "%s is no address of this machine: choose another with --%s host:port", address, flag)
 	}
 	return fmt.Errorf("cannot listen on %s (--%s): %w", address, flag, err)
 }

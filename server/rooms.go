@@ -29,6 +29,7 @@ import (
 // rooms are the opened rooms.
 type rooms struct {
 	now       func() time.Time
+	keys      ownKeys
 	store     *bolt.Store
 	log       *ledger.Log
 	refusals  *ca.Refusals
@@ -44,6 +45,25 @@ type rooms struct {
 	own       *ownCertificate
 	clock     *clockGuard
 	watch     *watch
+}
+
+// ownKeys are the keys of the server itself and the names of its certificate.
+type ownKeys struct {
+	checkpoint, server crypto.Signer
+	names              []identity.Identifier
+}
+
+// openKeys opens the keys of the server itself.
+func openKeys(ctx context.Context, c *config.Config) (own ownKeys, err error) {
+	if own.names, err = config.Identifiers(c.ServerNames); err != nil {
+		return own, fmt.Errorf("server_names: %w", err)
+	}
+	own.checkpoint, err = keys.Open(ctx, keys.Config{URI: c.Ledger.CheckpointKey, Dir: c.Data, Passphrase: c.Passphrase()})
+	if err != nil {
+		return own, err
+	}
+	own.server, err = keys.Open(ctx, keys.Config{URI: "file:" + datadir.ServerKey, Dir: c.Data, Passphrase: c.Passphrase()})
+	return own, err
 }
 
 // openRooms opens everything below the listeners, floor by floor.
@@ -73,6 +93,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	r.refusals = ca.NewRefusals(ca.RefusalsConfig{Store: r.store, Logger: logger})
 	r.authority, err = ca.New(ca.Config{
 		Store: r.store, Policy: r.policies.Engine, InForce: r.policies.InForce, Issuers: opened.authority,
+		Keys: []crypto.PublicKey{s.root.PublicKey, r.keys.checkpoint.Public()}, ServerKey: r.keys.server.Public(),
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
 		Refusals: r.refusals, Hold: r.clock.err, Abandoned: token.Abandoned, Revoked: r.revoked, Now: r.now, Logger: logger,
 	})
@@ -90,7 +111,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	if err := r.openAPI(s); err != nil {
 		return r, err
 	}
-	return r, r.openOwn(ctx, s)
+	return r, r.startOwn(ctx, s)
 }
 
 // lastEntry is the time of the ledger's last entry; zero if it cannot be read.
@@ -117,24 +138,19 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 	if err != nil {
 		return issuers{}, err
 	}
-	names, err := config.Identifiers(c.ServerNames)
-	if err != nil {
-		return issuers{}, fmt.Errorf("server_names: %w", err)
-	}
-	signer, err := keys.Open(ctx, keys.Config{URI: c.Ledger.CheckpointKey, Dir: c.Data, Passphrase: c.Passphrase()})
-	if err != nil {
+	if r.keys, err = openKeys(ctx, c); err != nil {
 		return issuers{}, err
 	}
 	r.log, err = ledger.Open(ctx, ledger.Config{
-		Store: r.store, Origin: c.Ledger.Origin, Signer: signer, Lock: c.Path(c.Ledger.Lock),
+		Store: r.store, Origin: c.Ledger.Origin, Signer: r.keys.checkpoint, Lock: c.Path(c.Ledger.Lock), MissingLock: s.options.missingLock(),
 		Interval: time.Duration(c.Ledger.CheckpointInterval), Now: r.now, Logger: s.logger,
 	})
 	if err != nil {
 		return issuers{}, err
 	}
 	r.policies, err = ca.OpenPolicies(ctx, ca.PoliciesConfig{
-		Store: r.store, Issuers: opened.policy, System: policy.System{Names: names, Profile: serverProfile, Responders: responderLife(c)},
-		First: data, File: file, Now: r.now,
+		Store: r.store, Issuers: opened.policy, System: policy.System{Names: r.keys.names, Profile: serverProfile, Responders: responderLife(c)},
+		ServerKey: r.keys.server.Public(), First: data, File: file, Now: r.now, Logger: s.logger,
 		Openable: func(doc *policy.Document) error {
 			_, err := openIssuers(context.WithoutCancel(ctx), c, doc, s.root)
 			return err
@@ -144,6 +160,17 @@ func (r *rooms) openPolicy(ctx context.Context, s *Server) (issuers, error) {
 		return issuers{}, err
 	}
 	return opened, recordIssuers(ctx, r.store, opened)
+}
+
+// missingLock is what a missing last-seen file means to the ledger.
+func (o *Options) missingLock() ledger.MissingLock {
+	switch {
+	case o.AcceptMissingLock:
+		return ledger.AcceptMissing
+	case o.Config.Dev:
+		return ledger.WarnMissing
+	}
+	return ledger.RefuseMissing
 }
 
 // openAPI opens what callers meet.
@@ -175,20 +202,13 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	return err
 }
 
-// openOwn opens the server's key and has its certificate issued.
-func (r *rooms) openOwn(ctx context.Context, s *Server) error {
-	c := &s.options.Config
-	signer, err := keys.Open(ctx, keys.Config{URI: "file:" + datadir.ServerKey, Dir: c.Data, Passphrase: c.Passphrase()})
-	if err != nil {
-		return err
-	}
-	names, err := config.Identifiers(c.ServerNames)
-	if err != nil {
-		return fmt.Errorf("server_names: %w", err)
-	}
+// startOwn has the server's own certificate issued.
+func (r *rooms) startOwn(ctx context.Context, s *Server) error {
 	r.own = &ownCertificate{
-		issuer: r.authority, store: r.store, signer: signer, names: names, now: r.now, logger: s.logger,
-		staple: r.ocsp.Staple, rekey: func(ctx context.Context) (crypto.Signer, error) { return newServerKey(ctx, c) }, root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, keyIDs: map[string]identity.KeyID{}, revoked: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
+		issuer: r.authority, store: r.store, signer: r.keys.server, names: r.keys.names, now: r.now, logger: s.logger,
+		staple: r.ocsp.Staple, rekey: func(ctx context.Context) (crypto.Signer, error) { return newServerKey(ctx, &s.options.Config) },
+		root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, keyIDs: map[string]identity.KeyID{},
+		revoked: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 	}
 	for _, info := range r.authority.Issuers() {
 		r.own.keyIDs[string(info.Certificate.SubjectKeyId)] = info.KeyID

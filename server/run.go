@@ -90,7 +90,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		}
 	}
 	if l.grpc != nil {
-		remote := s.grpcServer("grpc", credentials.NewTLS(tlsConfig(r.own, "h2")), l.grpc.cut)
+		remote := s.grpcServer("grpc", credentials.NewTLS(tlsConfig(r.own, "h2")), l.grpc.find)
 		g.serve(func(ctx context.Context) error { return serveGRPC(ctx, remote, l.grpc, drainTime) })
 	}
 	socket := s.grpcServer("socket", api.SocketCredentials(), nil)
@@ -149,17 +149,24 @@ const (
 	grpcQuiet     = 10 * time.Second
 	grpcSilent    = 4 * time.Second
 	grpcIdle      = 10 * time.Minute
+	// grpcAge is when a client is asked to connect anew; its calls end in peace.
+	grpcAge = time.Hour
+	// grpcStranger is how long a connection may last over which no call with
+	// credentials has been admitted; each public call begins it anew.
+	grpcStranger = 45 * time.Second
 	// messageTimeout is how long the first message of a call may take.
 	messageTimeout = 12 * time.Second
 )
 
-func (s *Server) grpcServer(listener string, transport credentials.TransportCredentials, cut func(remote string)) *grpc.Server {
+func (s *Server) grpcServer(listener string, transport credentials.TransportCredentials, find func(remote string) *limitedConn) *grpc.Server {
 	methods := map[string]bool{}
 	server := s.rooms.api.GRPC(
 		grpc.Creds(transport), grpc.ConnectionTimeout(grpcHandshake),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: grpcIdle, Time: grpcQuiet, Timeout: grpcSilent}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: grpcIdle, MaxConnectionAge: grpcAge, MaxConnectionAgeGrace: streamTimeout, Time: grpcQuiet, Timeout: grpcSilent,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: grpcQuiet, PermitWithoutStream: true}),
-		grpc.StatsHandler(grpcTraffic{traffic: s.metrics.traffic, listener: listener, methods: methods, cut: cut}),
+		grpc.StatsHandler(grpcTraffic{traffic: s.metrics.traffic, listener: listener, methods: methods, find: find}),
 	)
 	for service, info := range server.GetServiceInfo() {
 		for _, method := range info.Methods {

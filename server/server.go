@@ -22,6 +22,9 @@ import (
 // Options are how one server is started.
 type Options struct {
 	Config config.Config
+	// AcceptMissingLock starts without the ledger's last-seen file, which the ledger
+	// records. With --dev a warning is enough.
+	AcceptMissingLock bool
 	// Version of the program, for metrics and the announcement.
 	Version string
 	// Program is how the command was called, for the next command that the

@@ -6,11 +6,12 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
@@ -46,16 +47,33 @@ func (t *traffic) note(listener, method, code string, took time.Duration) {
 type grpcTraffic struct {
 	traffic  *traffic
 	listener string
-	methods  map[string]bool     // full names; others count as "other"
-	cut      func(remote string) // nil: not on this listener
+	methods  map[string]bool                  // full names; others count as "other"
+	find     func(remote string) *limitedConn // nil: connections have no limits
 }
 
-type callKey struct{}
+type (
+	callKey struct{}
+	connKey struct{}
+)
 
 // call is what grpcTraffic remembers of a call.
 type call struct {
 	method string
-	drip   *time.Timer // nil: not watched
+	conn   *limitedConn // nil: without limits
+	drip   *time.Timer  // nil: not watched
+}
+
+// arrived says that the call's message is there: the call was admitted.
+func (c *call) arrived() {
+	if c.conn == nil {
+		return
+	}
+	c.drip.Stop()
+	if strings.HasPrefix(c.method, "/grpc.health.") {
+		c.conn.touch()
+	} else {
+		c.conn.prove()
+	}
 }
 
 // TagRPC implements stats.Handler.
@@ -64,8 +82,9 @@ func (g grpcTraffic) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context
 	if !g.methods[c.method] {
 		c.method = "other"
 	}
-	if p, ok := peer.FromContext(ctx); ok && g.cut != nil {
-		c.drip = time.AfterFunc(messageTimeout, func() { g.cut(p.Addr.String()) })
+	if conn, ok := ctx.Value(connKey{}).(*limitedConn); ok {
+		c.conn = conn
+		c.drip = time.AfterFunc(messageTimeout, func() { _ = conn.Close() }) // it is thrown away
 	}
 	return context.WithValue(ctx, callKey{}, c)
 }
@@ -76,17 +95,31 @@ func (g grpcTraffic) HandleRPC(ctx context.Context, s stats.RPCStats) {
 	if !ok {
 		return
 	}
-	end, ended := s.(*stats.End)
-	if _, arrived := s.(*stats.InPayload); (arrived || ended) && c.drip != nil {
-		c.drip.Stop()
-	}
-	if ended {
-		g.traffic.note(g.listener, c.method, status.Code(end.Error).String(), end.EndTime.Sub(end.BeginTime))
+	switch s := s.(type) {
+	case *stats.InPayload:
+		c.arrived()
+	case *stats.End:
+		code := status.Code(s.Error)
+		// A call whose message was awaited in vain is answered so; who drips goes on
+		// all the same, and is cut.
+		if c.drip != nil && code != codes.InvalidArgument {
+			c.drip.Stop()
+		}
+		g.traffic.note(g.listener, c.method, code.String(), s.EndTime.Sub(s.BeginTime))
 	}
 }
 
 // TagConn implements stats.Handler.
-func (g grpcTraffic) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (g grpcTraffic) TagConn(ctx context.Context, info *stats.ConnTagInfo) context.Context {
+	if g.find == nil {
+		return ctx
+	}
+	conn := g.find(info.RemoteAddr.String())
+	if conn == nil { // it is closed already
+		return ctx
+	}
+	return context.WithValue(ctx, connKey{}, conn)
+}
 
 // HandleConn implements stats.Handler.
 func (g grpcTraffic) HandleConn(context.Context, stats.ConnStats) {}

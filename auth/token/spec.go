@@ -29,7 +29,7 @@ const (
 
 // Spec says what a token shall allow.
 type Spec struct {
-	Owner    string   // of the certificates, 1 to 128 printable ASCII characters
+	Owner    string   // of the certificates, in the form that the policy has for owners
 	Profiles []string // of the active policy, at least one
 	Names    identity.Names
 	TTL      time.Duration // MinTTL to MaxTTL
@@ -53,7 +53,7 @@ func (s Spec) canonical(c Config) (Spec, error) {
 		s.Uses = 1
 	}
 	if !Printable(s.Owner, maxOwner) {
-		add("owner", s.Owner, "the owner is missing or has characters that it must not have", "1 to 128 printable ASCII characters")
+		add("owner", s.Owner, "the owner is missing or has characters that it must not have", "1 to 128 letters, digits and . _ / + -, a letter or digit first")
 	}
 	if s.TTL < MinTTL || s.TTL > MaxTTL {
 		add("ttl", s.TTL.String(), "the lifetime is out of bounds", "1m to 720h")

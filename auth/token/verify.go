@@ -47,16 +47,21 @@ func (t *Tokens) Verify(ctx context.Context, text string) (identity.Principal, e
 	if subtle.ConstantTimeCompare(hash[:], r.Hash) != 1 {
 		return identity.Principal{}, refused("TOKEN_INVALID", "the join token is not valid", nil)
 	}
-	switch token := r.token(id.String(), 0); token.State(t.config.Now()) {
-	case Revoked:
-		return identity.Principal{}, refused("TOKEN_REVOKED", "the join token is revoked", nil)
-	case Expired:
-		return identity.Principal{}, refused("TOKEN_EXPIRED", "the join token has expired", nil)
-	default:
-		p := token.Principal()
-		p.Evidence = hash
-		return p, nil
+	token := r.token(id.String(), 0)
+	if state := token.State(t.config.Now()); state == Revoked || state == Expired {
+		return identity.Principal{}, ended(state)
 	}
+	p := token.Principal()
+	p.Evidence = hash
+	return p, nil
+}
+
+// ended is the refusal of a token in the state Revoked or Expired.
+func ended(state State) error {
+	if state == Revoked {
+		return refused("TOKEN_REVOKED", "the join token is revoked", nil)
+	}
+	return refused("TOKEN_EXPIRED", "the join token has expired", nil)
 }
 
 func refused(reason, detail string, err error) error {
@@ -84,11 +89,8 @@ func (t *Tokens) Use(ctx context.Context, p identity.Principal, key [32]byte) (C
 	if err != nil {
 		return Commands{}, err
 	}
-	switch r.token(p.ID, 0).State(t.config.Now()) {
-	case Revoked:
-		return Commands{}, refused("TOKEN_REVOKED", "the join token is revoked", nil)
-	case Expired:
-		return Commands{}, refused("TOKEN_EXPIRED", "the join token has expired", nil)
+	if state := r.token(p.ID, 0).State(t.config.Now()); state == Revoked || state == Expired {
+		return Commands{}, ended(state)
 	}
 	request := key
 	if request == ([32]byte{}) {
@@ -136,8 +138,9 @@ func notFound(id string) error {
 	}
 }
 
-// Available tells whether the principal's token has a use left: nil, or Spent.
-// Nothing is reserved. A principal that is no token's always has one.
+// Available tells whether the principal's token can pay for a certificate: nil,
+// Spent, or as Verify if it is revoked or has expired. Nothing is reserved. A
+// principal that is no token's needs none.
 func (t *Tokens) Available(ctx context.Context, p identity.Principal) error {
 	if p.Method != identity.Token {
 		return nil
@@ -146,7 +149,10 @@ func (t *Tokens) Available(ctx context.Context, p identity.Principal) error {
 	if err != nil {
 		return err
 	}
-	if token.Used >= token.Uses {
+	switch state := token.State(t.config.Now()); state {
+	case Revoked, Expired:
+		return ended(state)
+	case UsedUp:
 		return Spent()
 	}
 	return nil

@@ -80,7 +80,11 @@ func (l *Linter) lint(cert *x509.Certificate, sets []string) error {
 			}
 		}
 		for _, z := range set.lints {
-			if r := z.Execute(parsed, set.config); r.Status >= lint.Error {
+			subject := parsed
+			if z.Name == lintURIHost {
+				subject = withoutSPIFFE(parsed)
+			}
+			if r := z.Execute(subject, set.config); r.Status >= lint.Error {
 				failed = append(failed, violation(z.Name, strings.TrimSpace(z.Description+" "+r.Details), z.Citation))
 			}
 		}
@@ -89,9 +93,27 @@ func (l *Linter) lint(cert *x509.Certificate, sets []string) error {
 		return nil
 	}
 	return &problem.Problem{
-		Kind: problem.Denied, Reason: "LINT", Detail: "the certificate would break rules of form", Violations: failed,
+		Kind: problem.Denied, Detail: "the certificate would break rules of form", Violations: failed,
 		Help: "change the request, or the profile that makes it so",
 	}
+}
+
+// lintURIHost is zlint's of RFC 5280 §4.2.1.6: the host of a URI is a fully
+// qualified domain name or an IP address.
+const lintURIHost = "e_ext_san_uri_host_not_fqdn_or_ip"
+
+// withoutSPIFFE is the certificate as lintURIHost is to see it. What stands in the
+// place of the host in a SPIFFE ID is a trust domain, which names no host and need
+// not be a DNS name (SPIFFE-ID §2.1); its form is that of SPIFFE, which every
+// identifier is held to (identity.Identifier.Canonical). All other URIs are linted.
+func withoutSPIFFE(cert *zx509.Certificate) *zx509.Certificate {
+	isSPIFFE := func(uri string) bool { return strings.HasPrefix(uri, "spiffe://") }
+	if !slices.ContainsFunc(cert.URIs, isSPIFFE) {
+		return cert
+	}
+	view := *cert
+	view.URIs = slices.DeleteFunc(slices.Clone(cert.URIs), isSPIFFE)
+	return &view
 }
 
 func violation(name, detail, citation string) problem.Violation {

@@ -226,6 +226,10 @@ func TestLints(t *testing.T) {
 		"short serial":            {func(w *Want) { w.Serial = identity.Serial{15: 9} }, "e_certwright_serial_short"},
 		"baseline and internal":   {func(w *Want) { w.Decision.Profile.Lints = []string{LintBaseline} }, "e_dnsname_not_valid_tld"},
 		"everything fine":         {func(*Want) {}, ""},
+		"SPIFFE ID":               {uris("spiffe://internal/ci/build"), ""},
+		"SPIFFE ID, underscore":   {uris("spiffe://corp_1/ci"), ""},
+		"host of another URI":     {uris("https://internal/x"), lintURIHost},
+		"SPIFFE ID and another":   {uris("https://internal/x", "spiffe://internal/ci"), lintURIHost},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +247,7 @@ func TestLints(t *testing.T) {
 				return
 			}
 			var p *problem.Problem
-			if !errors.As(err, &p) || p.Kind != problem.Denied || p.Reason != "LINT" {
+			if !errors.As(err, &p) || p.Kind != problem.Denied || p.Code() != "POLICY_DENIED" {
 				t.Fatalf("%v", err)
 			}
 			for _, v := range p.Violations {
@@ -253,6 +257,16 @@ func TestLints(t *testing.T) {
 			}
 			t.Errorf("%s is not among %v", test.lint, p.Violations)
 		})
+	}
+}
+
+// uris asks for these URIs and no other names.
+func uris(all ...string) func(*Want) {
+	return func(w *Want) {
+		w.Request.Identifiers = nil
+		for _, uri := range all {
+			w.Request.Identifiers = append(w.Request.Identifiers, identity.Identifier{Type: identity.URI, Value: uri})
+		}
 	}
 }
 

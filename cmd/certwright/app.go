@@ -23,7 +23,8 @@ type app struct {
 	timeout     span
 	format      string
 
-	started bool // the arguments were understood: what fails now is no usage error
+	misnamed error // of --help for a command that there is not
+	started  bool  // the arguments were understood: what fails now is no usage error
 }
 
 // span is a duration flag that knows days and weeks: 30d, 2w, 1h30m.

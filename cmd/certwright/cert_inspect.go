@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func (a *app) printInspected(certificates []*x509.Certificate) error {
 	for _, c := range certificates {
 		i := inspect(c)
 		all = append(all, i)
-		names := strings.Join(append(append(append(i.DNSNames, i.IPAddresses...), i.URIs...), i.Emails...), ", ")
+		names := strings.Join(slices.Concat(i.DNSNames, i.IPAddresses, i.URIs, i.Emails), ", ")
 		ca := "no"
 		if i.CA {
 			ca = "yes"
@@ -149,6 +150,11 @@ func inspect(c *x509.Certificate) inspected {
 	}
 	for _, oid := range c.UnknownExtKeyUsage {
 		i.ExtKeyUsages = append(i.ExtKeyUsages, oid.String())
+	}
+	for _, list := range []*[]string{&i.DNSNames, &i.IPAddresses, &i.URIs, &i.Emails, &i.KeyUsages, &i.ExtKeyUsages, &i.IssuerURLs, &i.OCSPURLs, &i.CRLURLs} {
+		if *list == nil {
+			*list = []string{} // JSON has an empty list, not null
+		}
 	}
 	return i
 }

@@ -43,8 +43,8 @@ replaced without --force. A denial says every broken rule, the value and what is
 allowed, and exits with 4.`,
 		example: `
 certwright cert issue svc.internal
-certwright cert issue '*.apps.internal' apps.internal --validity 30d --out /etc/ssl/apps
-certwright cert issue db.internal 10.1.2.3 --key ecdsa-p384 --owner data --label purpose=db
+certwright cert issue apps.internal web.svc.internal --validity 30d --out ./apps
+certwright cert issue db.internal 10.1.2.3 --key ecdsa-p384 --label purpose=db
 certwright cert issue web.team-a.internal --server ca.internal:8444 --ca root.crt --token-file token
 certwright cert issue evil.example.com --dry-run`,
 		next: "certwright cert list",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,11 +35,14 @@ With --denied it lists the newest refused requests: who, what and why.`,
 certwright cert list
 certwright cert list --owner team-a --expiring-within 2w
 certwright cert list --filter 'profile = "server" AND not_after < "2027-01-01T00:00:00Z"' -o csv
-certwright cert list --name svc.internal -o name
+certwright cert list --name '*.internal' --state superseded -o name
 certwright cert list --denied --limit 20`,
 		next: "certwright cert show SERIAL",
 		args: exactly(),
 		run: func(cmd *cobra.Command, _ []string) error {
+			if f.state != "" && !slices.Contains(stateNames(), f.state) {
+				return usagef("--state %q is not one of %s", f.state, strings.Join(stateNames(), ", "))
+			}
 			if f.denied {
 				return f.refusals(cmd.Context(), a)
 			}
@@ -46,7 +50,7 @@ certwright cert list --denied --limit 20`,
 		},
 	}.command()
 	f.flags(a, cmd, "the fields of a certificate")
-	cmd.Flags().StringVar(&f.name, "name", "", "only those with this name")
+	cmd.Flags().StringVar(&f.name, "name", "", "only those with this name; a * at its beginning or end stands for any text")
 	cmd.Flags().StringVar(&f.state, "state", "", "only those in this state: "+strings.Join(stateNames(), ", "))
 	cmd.Flags().StringVar(&f.orderBy, "order-by", "", `order, such as "not_after" or "create_time desc"`)
 	cmd.Flags().Var(&f.expiringWithin, "expiring-within", "only issued ones that expire within this time: 30d, 2w")
@@ -56,7 +60,21 @@ certwright cert list --denied --limit 20`,
 }
 
 func stateNames() []string {
-	return []string{"reserved", "issued", "abandoned", "revoked", "expired"}
+	return []string{"reserved", "issued", "superseded", "abandoned", "revoked", "expired"}
+}
+
+// stateTerms select what the list shows in this state: an issued certificate with
+// a successor is shown as superseded.
+func stateTerms(state string) terms {
+	switch state {
+	case "":
+		return nil
+	case "issued":
+		return terms{"state = ISSUED", "superseded = false"}
+	case "superseded":
+		return terms{"state = ISSUED", "superseded = true"}
+	}
+	return terms{"state = " + strings.ToUpper(state)}
 }
 
 func (f *listFlags) where(now time.Time) string {
@@ -64,9 +82,7 @@ func (f *listFlags) where(now time.Time) string {
 	if f.name != "" {
 		t = append(t, "name:"+quoted(f.name))
 	}
-	if f.state != "" {
-		t = append(t, "state = "+strings.ToUpper(f.state))
-	}
+	t = append(t, stateTerms(f.state)...)
 	if f.expiringWithin != 0 {
 		t = append(t, "state = ISSUED")
 		t.before("not_after", now.Add(time.Duration(f.expiringWithin)))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,7 +99,10 @@ func (a *app) readCSR(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if block, _ := pem.Decode(text); block != nil {
+	if block, rest := pem.Decode(text); block != nil {
+		if more, _ := pem.Decode(rest); more != nil {
+			return "", usagef("%s holds more than one PEM block (the second is a %s); give each CSR a file of its own", name, more.Type)
+		}
 		if !strings.HasSuffix(block.Type, "CERTIFICATE REQUEST") {
 			return "", usagef("%s holds a %s, not a CERTIFICATE REQUEST", name, block.Type)
 		}
@@ -126,15 +130,25 @@ func (a *app) readInput(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(text) > maxInput {
-		return nil, usagef("%s is larger than %d bytes", name, maxInput)
+		return nil, usagef("%s is larger than %d MiB; is it the right file?", name, maxInput>>20)
 	}
 	return text, nil
 }
 
-// missing gives a file that is not there its exit code.
+// missing words a file that is not there, with its exit code; other errors pass.
 func missing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return failf(exitNotFound, "%w", err)
+	var at *fs.PathError
+	if errors.As(err, &at) && errors.Is(err, fs.ErrNotExist) {
+		return failf(exitNotFound, "%s: no such file%s", at.Path, settingOf(err))
 	}
 	return err
+}
+
+// settingOf names the setting or flag in front of a file's error.
+func settingOf(err error) string {
+	name, _, ok := strings.Cut(err.Error(), ": ")
+	if ok && !strings.ContainsAny(name, " /") {
+		return " (" + name + ")"
+	}
+	return ""
 }

@@ -72,6 +72,9 @@ func (a *app) verifyOptions(chain, name, at string) (x509.VerifyOptions, error) 
 	if options.Roots, err = a.roots(); err != nil {
 		return options, err
 	}
+	if err := a.onlyCAs(); err != nil {
+		return options, err
+	}
 	if at != "" {
 		if options.CurrentTime, err = time.Parse(time.RFC3339, at); err != nil {
 			return options, usagef("--at %q is not a time such as 2027-01-01T00:00:00Z", at)
@@ -87,6 +90,21 @@ func (a *app) verifyOptions(chain, name, at string) (x509.VerifyOptions, error) 
 		}
 	}
 	return options, nil
+}
+
+// onlyCAs refuses a --ca with a certificate that is none of a CA: a leaf would
+// vouch for itself.
+func (a *app) onlyCAs() error {
+	certificates, err := a.readCertificates(a.rootFile())
+	if err != nil {
+		return err
+	}
+	for _, c := range certificates {
+		if !c.IsCA || !c.BasicConstraintsValid {
+			return usagef("%s holds %s, which is no CA certificate; --ca takes the root's", a.rootFile(), title(c))
+		}
+	}
+	return nil
 }
 
 func (a *app) printVerdict(file string, c *x509.Certificate, options x509.VerifyOptions) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,9 +37,29 @@ func (l leaf) command() *cobra.Command {
 
 // labelFlag gives a command a repeatable flag KEY=VALUE.
 func labelFlag(cmd *cobra.Command, into *map[string]string, name, usage string) {
-	cmd.Flags().StringToStringVar(into, name, nil, usage)
-	cmd.Flags().Lookup(name).DefValue = ""
+	cmd.Flags().Var(&labels{into}, name, usage)
 }
+
+// labels is a flag that collects KEY=VALUE, each key once.
+type labels struct{ into *map[string]string }
+
+func (l *labels) Set(text string) error {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok || key == "" {
+		return errors.New("write KEY=VALUE")
+	}
+	if *l.into == nil {
+		*l.into = map[string]string{}
+	}
+	if old, twice := (*l.into)[key]; twice {
+		return fmt.Errorf("the label %s has the value %q already", key, old)
+	}
+	(*l.into)[key] = value
+	return nil
+}
+
+func (l *labels) Type() string   { return "KEY=VALUE" }
+func (l *labels) String() string { return "" }
 
 // group is a noun with its verbs.
 func group(use, short, long string, verbs ...*cobra.Command) *cobra.Command {
@@ -76,6 +97,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 		}
 		if len(args) > len(names) {
 			return usagef("%s does not take %q; see %s --help", cmd.CommandPath(), args[len(names)], cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+// atMost wants one argument or none.
+func atMost(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usagef("%s takes one %s, and %q is a second; see %s --help", cmd.CommandPath(), name, args[1], cmd.CommandPath())
 		}
 		return nil
 	}

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/server/config"
+	"github.com/certwright/certwright/server/datadir"
+	"github.com/certwright/certwright/server/setup"
 )
 
 func configGroup(a *app) *cobra.Command {
@@ -19,32 +24,47 @@ in this order; what none of them sets has its default.`,
 // configFlag gives a command --config and --dev.
 func configFlags(cmd *cobra.Command, file *string, dev *bool) {
 	cmd.Flags().StringVar(file, "config", "", "configuration file (CERTWRIGHT_CONFIG; default DATA/certwright.yaml)")
-	cmd.Flags().BoolVar(dev, "dev", false, "as serve --dev sees it")
+	cmd.Flags().BoolVar(dev, "dev", false, "as serve --dev sees it (default: if the data folder was made by it)")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 }
 
-// settings loads the configuration; given are flags by their setting's key.
+// settings loads the configuration; given are flags by their setting's key. A data
+// folder that was made by --dev needs no --dev to be read.
 func (a *app) settings(cmd *cobra.Command, file string, dev bool, given map[string]string) (*config.Settings, error) {
-	flags := map[string]string{}
+	return a.loadSettings(cmd, config.Sources{File: file, Flags: given, Dev: dev, IsDev: madeByDev})
+}
+
+// madeByDev tells whether a data folder was made by serve --dev.
+func madeByDev(data string) bool {
+	format, err := datadir.Read(data)
+	return err == nil && format.Mode == datadir.Dev
+}
+
+// loadSettings loads the configuration; --data and the environment are added.
+func (a *app) loadSettings(cmd *cobra.Command, src config.Sources) (*config.Settings, error) {
+	flags := maps.Clone(src.Flags)
+	if flags == nil {
+		flags = map[string]string{}
+	}
 	if cmd.Flags().Changed("data") {
 		flags["data"] = a.data
 	}
-	for key, value := range given {
-		flags[key] = value
+	src.Flags, src.Environ = flags, os.Environ()
+	settings, err := config.Load(src)
+	if settings != nil {
+		for _, warning := range settings.Warnings {
+			a.note("warning: %s", warning)
+		}
 	}
-	settings, err := config.Load(config.Sources{File: file, Flags: flags, Environ: os.Environ(), Dev: dev})
-	if err != nil {
-		return nil, err
-	}
-	for _, warning := range settings.Warnings {
-		a.note("warning: %s", warning)
-	}
-	return settings, nil
+	return settings, err
 }
 
 // badSettings words a configuration that cannot be read: one line that says how
 // many things are wrong, then one line each.
 func badSettings(code int, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return missing(err)
+	}
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
 	f := &failure{code: code, text: lines[0], err: err}
 	if len(lines) > 1 {
@@ -60,12 +80,13 @@ func configValidateCommand(a *app) *cobra.Command {
 		use: "validate [FILE] [flags]", short: "Check a configuration file",
 		long: `
 Reads a configuration file as serve would: unknown keys come with file, line and
-the nearest known key. Exits with 8 if something is wrong.`,
+the nearest known key. If the CA of the data folder is there, its name constraints
+must permit the server's names. Exits with 8 if something is wrong.`,
 		example: `
 certwright config validate
-certwright config validate /etc/certwright/certwright.yaml`,
+certwright config validate certwright-data/certwright.yaml`,
 		next: "certwright serve",
-		args: cobra.MaximumNArgs(1),
+		args: atMost("FILE"),
 		run: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				file = args[0]
@@ -73,6 +94,9 @@ certwright config validate /etc/certwright/certwright.yaml`,
 			settings, err := a.settings(cmd, file, dev, nil)
 			if err != nil {
 				return badSettings(exitFound, err)
+			}
+			if err := setup.CheckServerNames(&settings.Config); err != nil {
+				return failf(exitFound, "%w", err)
 			}
 			from := "No file: the defaults and the environment"
 			if settings.File != "" {
@@ -121,22 +145,31 @@ func configExplainCommand(a *app) *cobra.Command {
 		use: "explain KEY [flags]", short: "Explain one setting and where its value comes from",
 		long: `
 Explains a setting: its value, the source of that (flag, environment, file and
-line, default), the flag and variables that set it, and what it means.`,
+line, default), the flag and variables that set it, and what it means. The name of
+a section, such as listen, stands for all its settings.`,
 		example: `
 certwright config explain listen.https
+certwright config explain listen
 certwright config explain ledger.lock -o json`,
 		next: "certwright config validate",
 		args: exactly("a KEY such as listen.https"),
 		run: func(cmd *cobra.Command, args []string) error {
 			settings, err := a.settings(cmd, file, dev, nil)
-			if err != nil {
+			if settings == nil {
 				return badSettings(exitUsage, err)
 			}
-			explained, err := settings.Explain(args[0])
-			if err != nil {
-				return failf(exitNotFound, "%w; certwright config show lists all", err)
+			explained := settings.Group(args[0])
+			if len(explained) == 0 {
+				one, err := settings.Explain(args[0])
+				if err != nil {
+					return failf(exitNotFound, "%w; certwright config show lists all", err)
+				}
+				explained = append(explained, one)
 			}
-			return a.printExplained(true, explained)
+			if err != nil {
+				a.note("warning: the configuration has faults; certwright config validate lists them")
+			}
+			return a.printExplained(true, explained...)
 		},
 	}.command()
 	configFlags(cmd, &file, &dev)
@@ -175,6 +208,9 @@ func (a *app) printExplained(story bool, explained ...config.Explanation) error 
 	}
 	for i := range r.columns {
 		r.columns[i].wide = false
+	}
+	if len(all) > 1 {
+		return a.print(map[string]any{"settings": all}, r)
 	}
 	return a.print(all[0], r)
 }

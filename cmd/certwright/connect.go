@@ -45,6 +45,13 @@ func (a *app) dial(ctx context.Context) (*grpc.ClientConn, error) {
 	}
 	if c.Fingerprint = a.fingerprint; c.Fingerprint == "" {
 		c.CAFile = a.rootFile()
+	} else if _, err := client.ParseFingerprint(c.Fingerprint); err != nil {
+		return nil, usagef("--%w", err)
+	}
+	if c.CAFile != "" && !strings.HasPrefix(c.Server, "unix:") {
+		if _, err := a.roots(); err != nil {
+			return nil, err
+		}
 	}
 	return client.Dial(ctx, c)
 }
@@ -89,7 +96,7 @@ func (a *app) roots() (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, failf(exitFailure, "%s has no certificate in PEM; --ca takes the root's certificate", file)
+		return nil, usagef("%s has no certificate in PEM; --ca takes the root's certificate", file)
 	}
 	return pool, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/certwright/certwright/problem"
 )
@@ -12,8 +13,8 @@ const (
 	exitOK          = 0
 	exitFailure     = 1 // it did not work
 	exitUsage       = 2 // the command line or the request cannot be understood
-	exitNotFound    = 3
-	exitDenied      = 4 // the policy says no
+	exitNotFound    = 3 // at the server, or a file here
+	exitDenied      = 4 // the policy says no, or it is never signed
 	exitAuth        = 5 // not authenticated or not authorised
 	exitConflict    = 6 // a conflict, or a precondition does not hold
 	exitUnavailable = 7 // try again
@@ -82,6 +83,12 @@ func (a *app) explain(err error) *failure {
 		return usagef("%w", err)
 	}
 	if f := fromStatus(err); f != nil {
+		if f.code == exitAuth && a.tokenFile == "" && !strings.Contains(f.text, "--token-file") {
+			f.detail = append(f.detail, "a join token goes with --token-file FILE; admins use the socket in the data folder (--data, without --server)")
+		}
+		return f
+	}
+	if errors.As(missing(err), &f) {
 		return f
 	}
 	var p *problem.Problem

@@ -21,8 +21,9 @@ import (
 )
 
 // verifyFile verifies the ledger of a stopped server, with what lies beside it:
-// the issuing certificates, the last-seen file, the checkpoint key.
-func (a *app) verifyFile(ctx context.Context, file string, signatures bool) (checked, error) {
+// the issuing certificates, the last-seen file, the checkpoint key. It runs in a
+// process of its own: see verifyInChild.
+func (a *app) verifyFile(ctx context.Context, file string, signatures bool, show func(done, total uint64)) (checked, error) {
 	var result checked
 	if !exists(file) {
 		return result, failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
@@ -39,9 +40,7 @@ func (a *app) verifyFile(ctx context.Context, file string, signatures bool) (che
 		return damaged(result, err)
 	}
 	defer store.Close() //nolint:errcheck // only read
-	bar := a.progress("entries verified")
-	defer bar.end()
-	verify.Store, verify.Progress = store, bar.show
+	verify.Store, verify.Progress = store, show
 	verify.Records = []ledger.RecordCheck{ca.CheckPolicies(), token.CheckRecords(time.Now())}
 	summary, err := ledger.Verify(ctx, verify, func(f storage.Finding) {
 		found := finding{Kind: f.Kind, Subject: f.Subject, Detail: f.Detail}
@@ -67,7 +66,11 @@ func damaged(result checked, err error) (checked, error) {
 	if !errors.As(err, &p) || p.Reason != reasonUnreadable {
 		return result, err
 	}
-	result.Findings = append(result.Findings, finding{Kind: "database", Subject: "file", Detail: p.Error()})
+	detail := p.Error()
+	if p.Err != nil { // which part of the file it is
+		detail += ": " + p.Err.Error()
+	}
+	result.Findings = append(result.Findings, finding{Kind: "database", Subject: "file", Detail: detail})
 	return result, nil
 }
 
@@ -87,11 +90,7 @@ func (a *app) beside(ctx context.Context, dir string) (ledger.VerifyConfig, erro
 		return verify, badSettings(exitUsage, err)
 	}
 	c := settings.Config
-	if lock := c.Path(c.Ledger.Lock); exists(lock) {
-		verify.Lock = lock
-	} else {
-		a.note("There is no last-seen file %s: whether entries are missing at the end cannot be told.", lock)
-	}
+	verify.Lock = c.Path(c.Ledger.Lock) // that it is missing is a finding
 	if certificate := filepath.Join(dir, datadir.IssuingCRT); exists(certificate) {
 		if verify.Issuers, err = a.readCertificates(certificate); err != nil {
 			return verify, err

@@ -38,7 +38,7 @@ func ledgerVerifyCommand(a *app) *cobra.Command {
 		use: "verify [flags]", short: "Recompute and check the whole ledger",
 		long: `
 Recomputes every hash of the ledger, compares the tree with its checkpoint and
-the last-seen file, and matches every stored certificate with its entry;
+the last-seen file, and matches every certificate, policy and token with its entry;
 --signatures verifies every certificate's signature too. Exits with 8 if
 something is wrong, naming each entry, serial or tile.
 
@@ -75,7 +75,7 @@ func (a *app) verifyLedger(ctx context.Context, file string, signatures bool) (c
 		return a.verifyAtServer(ctx, signatures)
 	}
 	a.note("No server is asked: reading %s.", file)
-	return a.verifyFile(ctx, file, signatures)
+	return a.verifyInChild(ctx, file, signatures)
 }
 
 // listens tells whether a server answers at the socket: one that was killed leaves

@@ -2,13 +2,14 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 )
 
 // manCommand is hidden: packagers use it.
-func manCommand() *cobra.Command {
+func manCommand(a *app) *cobra.Command {
 	cmd := leaf{
 		use: "man DIR", short: "Write the man pages into a folder",
 		long: `
@@ -25,7 +26,13 @@ certwright man /usr/local/share/man/man1`,
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
-			return doc.GenManTree(root, &doc.GenManHeader{Title: "CERTWRIGHT", Section: "1", Source: "Certwright " + version, Manual: "Certwright"}, args[0])
+			err := doc.GenManTree(root, &doc.GenManHeader{Title: "CERTWRIGHT", Section: "1", Source: "Certwright " + version, Manual: "Certwright"}, args[0])
+			if err != nil {
+				return err
+			}
+			pages, err := filepath.Glob(filepath.Join(args[0], "certwright*.1"))
+			a.note("%s in %s.", counted(len(pages), "page"), args[0])
+			return err
 		},
 	}.command()
 	cmd.Hidden = true

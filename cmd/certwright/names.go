@@ -23,7 +23,7 @@ func parseName(text string) (identity.Identifier, error) {
 	}
 	canonical, err := id.Canonical()
 	if err != nil {
-		return id, usagef("%w", err)
+		return id, failf(exitDenied, "%w; such a name is never signed", err)
 	}
 	return canonical, nil
 }

@@ -209,12 +209,31 @@ func (a *app) portrait(t table.Writer, r rows, wide bool) {
 			switch c := r.columns[i]; {
 			case cell == "" || c.wide && !wide:
 			case c.text:
-				t.AppendRow(table.Row{c.title, printableLines(strings.TrimSpace(cell))})
+				t.AppendRow(table.Row{capital(c.title), printableLines(strings.TrimSpace(cell))})
 			default:
-				t.AppendRow(table.Row{c.title, a.paint(printable(cell))})
+				t.AppendRow(table.Row{capital(c.title), a.paint(printable(cell))})
 			}
 		}
 	}
+}
+
+// counted is a number of things: "1 case", "2 cases".
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// capital is a title as a portrait shows it.
+func capital(title string) string {
+	if title == "" {
+		return ""
+	}
+	if rest, ok := strings.CutSuffix(title, " id"); ok {
+		title = rest + " ID"
+	}
+	return strings.ToUpper(title[:1]) + title[1:]
 }
 
 // paint colours the words for states, on a terminal only.

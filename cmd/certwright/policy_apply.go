@@ -28,7 +28,7 @@ certwright policy apply policy.yaml --yes -o json`,
 		next: "certwright policy history",
 		args: exactly("a FILE with a policy"),
 		run: func(cmd *cobra.Command, args []string) error {
-			data, err := a.readInput(args[0])
+			data, err := a.readPolicy(args[0])
 			if err != nil {
 				return err
 			}

@@ -16,9 +16,10 @@ func policyCheckCommand(a *app) *cobra.Command {
 		long: `
 Reads and compiles a policy file (- is standard input): unknown keys, wrong
 values, names that are not defined, conditions that do not compile. Every fault
-comes with file, line and key; exits with 8 if there is one. No server is asked:
-what depends on its issuers (their end, their name constraints) is checked by
-policy apply.`,
+comes with file, line and key; exits with 8 if there is one. Principals that
+nobody can be in this version are warned of. No server is asked: what depends on
+its issuers (their end, their name constraints) and on its own certificate is
+checked by policy apply.`,
 		example: `
 certwright policy check certwright-data/policy.yaml
 certwright policy show | certwright policy check -`,
@@ -29,8 +30,11 @@ certwright policy show | certwright policy check -`,
 			if err != nil {
 				return err
 			}
-			a.note("%s is a policy: %d profiles, %d grants, %d conditions.", args[0], len(engine.Document().Profiles),
-				len(engine.Document().Grants), len(engine.Document().Conditions))
+			for _, warning := range engine.Warnings() {
+				a.note("warning: %s.", warning)
+			}
+			a.note("%s is a policy: %s, %s, %s.", args[0], counted(len(engine.Document().Profiles), "profile"),
+				counted(len(engine.Document().Grants), "grant"), counted(len(engine.Document().Conditions), "condition"))
 			return nil
 		},
 	}.command()
@@ -40,7 +44,7 @@ certwright policy show | certwright policy check -`,
 
 // compile makes an engine of a file; its faults are findings of a check.
 func (a *app) compile(file string) (*policy.Engine, error) {
-	data, err := a.readInput(file)
+	data, err := a.readPolicy(file)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +53,16 @@ func (a *app) compile(file string) (*policy.Engine, error) {
 		return nil, findings(file, err)
 	}
 	return engine, nil
+}
+
+// readPolicy reads a policy file. One that is too large is found here: the server
+// would not know its name.
+func (a *app) readPolicy(file string) ([]byte, error) {
+	data, err := a.readInput(file)
+	if err == nil && len(data) > policy.MaxSize {
+		err = failf(exitFound, "%s has %d bytes: a policy has at most %d KiB", file, len(data), policy.MaxSize>>10)
+	}
+	return data, err
 }
 
 // findings words the faults of a file as the failure of a check: one line that

@@ -19,7 +19,7 @@ document's hash and the ledger index of its entry.`,
 		example: `
 certwright policy history
 certwright policy history --limit 5 -o json`,
-		next: "certwright policy show SHA256",
+		next: "certwright policy show VERSION",
 		args: exactly(),
 		run: func(cmd *cobra.Command, _ []string) error {
 			all := &pb.ListPolicyVersionsResponse{}

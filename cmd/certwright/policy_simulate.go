@@ -52,7 +52,7 @@ certwright policy simulate --profile server --dns web.team-a.internal --as token
 	flags.StringVar(&q.Key, "key", keyNames[0], "kind of key: "+strings.Join(keyNames, ", "))
 	flags.Var(&validity, "validity", "wished validity: 12h, 30d (default: what the profile says)")
 	flags.StringVar(&q.Owner, "owner", "", "owner (default: what the grant says)")
-	labelFlag(cmd, &q.Labels, "label", "label `KEY=VALUE`; may be repeated")
+	labelFlag(cmd, &q.Labels, "label", "label of the request; may be repeated")
 	flags.StringVar(&q.Principal, "as", "", "principal that would ask, such as token:ID (default: you)")
 	a.outputFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("profile", a.completeProfiles)

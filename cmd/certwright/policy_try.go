@@ -51,6 +51,9 @@ certwright policy test cases.yaml --policy policy.yaml -o json`,
 			if err != nil {
 				return findings(args[0], err)
 			}
+			if len(cases) == 0 {
+				return failf(exitFound, "%s holds no case, so it tests nothing; certwright policy test --help shows one", args[0])
+			}
 			return a.printTested(engine.Test(cases, time.Now()))
 		},
 	}.command()
@@ -75,10 +78,10 @@ func (a *app) engineFor(cmd *cobra.Command, file string) (*policy.Engine, error)
 
 func (a *app) printTested(results []policy.CaseResult) error {
 	r := rows{columns: columnsOf("case", "expected", "result", "difference")}
-	var all []tested
+	all := []tested{}
 	failed := 0
 	for _, result := range results {
-		t := tested{Name: result.Case.Name, Passed: len(result.Differences) == 0, Differences: result.Differences}
+		t := tested{Name: result.Case.Name, Passed: len(result.Differences) == 0, Differences: append([]string{}, result.Differences...)}
 		state := "ok"
 		if !t.Passed {
 			state = "failed"
@@ -91,7 +94,7 @@ func (a *app) printTested(results []policy.CaseResult) error {
 		return err
 	}
 	if failed > 0 {
-		return failf(exitFound, "%s", fmt.Sprintf("%d of %d cases differ from what is expected; correct the policy or the cases", failed, len(results)))
+		return failf(exitFound, "%s", fmt.Sprintf("%d of %s not as expected; correct the policy or the cases", failed, counted(len(results), "case")))
 	}
 	return nil
 }

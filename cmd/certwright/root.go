@@ -45,7 +45,7 @@ Next:
 func newRoot(a *app) *cobra.Command {
 	root := group("certwright", "An internal certificate authority for machines", rootLong,
 		serveCommand(a), initCommand(a), certGroup(a), policyGroup(a), profileGroup(a), issuerGroup(a),
-		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), configGroup(a), versionCommand(a), completionCommand(a), manCommand())
+		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), configGroup(a), versionCommand(a), completionCommand(a), manCommand(a))
 	root.Annotations = map[string]string{annotationNext: "certwright serve --dev"}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -54,7 +54,16 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.err)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentPreRun = func(*cobra.Command, []string) { a.started = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if a.timeout == 0 {
+			return usagef("--timeout 0: nothing answers in no time; give 1s or more")
+		}
+		a.started = true
+		return nonEmpty(cmd)
+	}
+	root.Version = version
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetHelpFunc(a.help(root.HelpFunc()))
 	a.commonFlags(root.PersistentFlags())
 	for _, flag := range []string{"token-file", "ca"} {
 		_ = root.MarkPersistentFlagFilename(flag)
@@ -90,6 +99,17 @@ func flagError(cmd *cobra.Command, err error) error {
 		if near := nearest(unknown.GetSpecifiedName(), known); near != "" {
 			return usagef("%w; did you mean --%s? see %s --help", err, near, cmd.CommandPath())
 		}
+	}
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		why := invalid.Unwrap().Error()
+		switch kind := invalid.GetFlag().Value.Type(); kind {
+		case "int", "int32", "int64", "uint", "uint32", "uint64":
+			why = "it is not a whole number, or too large a one"
+		case "bool":
+			why = "it is neither true nor false"
+		}
+		return usagef("--%s %q: %s; see %s --help", invalid.GetFlag().Name, invalid.GetValue(), why, cmd.CommandPath())
 	}
 	return usagef("%s; see %s --help", strings.TrimSpace(err.Error()), cmd.CommandPath())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.etcd.io/bbolt"
 )
 
 // plainEnvironment takes away what would steer the program from outside.
@@ -31,6 +33,8 @@ func plainEnvironment(env *testscript.Env) error {
 //	mode FILE PERM                  wants the permissions of a file
 //	until COMMAND ARGS...           runs it until it succeeds, for 30 s
 //	tamper FILE OLD NEW             replaces a text by one of the same length
+//	rot FILE BUCKET KEY             changes one bit of a value in a database
+//	circle FILE BUCKET              makes the bucket's top page name itself as the next below
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"exits": exits,
@@ -44,6 +48,8 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"mode":   mode,
 		"until":  until30s,
 		"tamper": tamper,
+		"rot":    rot,
+		"circle": circle,
 	}
 }
 
@@ -102,4 +108,44 @@ func tamper(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("nothing to change in %s", file)
 	}
 	ts.Check(os.WriteFile(file, after, 0o600))
+}
+
+// rot changes one bit of a value in a database.
+func rot(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := bbolt.Open(ts.MkAbs(args[0]), 0o600, nil)
+	ts.Check(err)
+	ts.Check(db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(args[1]))
+		value := bytes.Clone(b.Get([]byte(args[2])))
+		value[len(value)/2] ^= 1
+		return b.Put([]byte(args[2]), value)
+	}))
+	ts.Check(db.Close())
+}
+
+// circle makes the first element of a bucket's top page, a branch page, lead back
+// to that page. A page is {id uint64, flags, count uint16, overflow uint32}, then
+// elements; a branch's are {position, size uint32, page uint64}.
+func circle(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	db, err := bbolt.Open(file, 0o600, nil)
+	ts.Check(err)
+	root, kind, size := int64(0), "", int64(db.Info().PageSize)
+	ts.Check(db.View(func(tx *bbolt.Tx) error {
+		root = int64(tx.Bucket([]byte(args[1])).Root())
+		page, err := tx.Page(int(root))
+		if page != nil {
+			kind = page.Type
+		}
+		return err
+	}))
+	ts.Check(db.Close())
+	if kind != "branch" {
+		ts.Fatalf("the bucket %s has a %s page on top", args[1], kind)
+	}
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	ts.Check(err)
+	_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(root)), root*size+16+8)
+	ts.Check(err)
+	ts.Check(f.Close())
 }

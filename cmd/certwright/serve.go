@@ -18,7 +18,7 @@ import (
 )
 
 func serveCommand(a *app) *cobra.Command {
-	file, dev := "", false
+	file, dev, accept := "", false, false
 	cmd := leaf{
 		use: "serve [flags]", short: "Run the server",
 		long: `
@@ -42,11 +42,11 @@ certwright serve --config /etc/certwright/certwright.yaml --data /var/lib/certwr
 					given[key] = flag.Value.String()
 				}
 			}
-			settings, err := a.settings(cmd, file, dev, given)
+			settings, err := a.loadSettings(cmd, config.Sources{File: file, Flags: given, Dev: dev})
 			if err != nil {
 				return badSettings(exitUsage, err)
 			}
-			return a.serve(cmd.Context(), settings.Config)
+			return a.serve(cmd.Context(), settings.Config, accept)
 		},
 	}.command()
 	standard := config.Default()
@@ -57,6 +57,7 @@ certwright serve --config /etc/certwright/certwright.yaml --data /var/lib/certwr
 	flags.String("grpc", standard.Listen.GRPC, `address of gRPC; "off" for none`)
 	flags.String("http", standard.Listen.HTTP, `address of what relying parties fetch; "off" for none`)
 	flags.String("metrics", standard.Listen.Metrics, `address of /metrics and health; "off" for none`)
+	flags.BoolVar(&accept, "accept-missing-lock", false, "start although the ledger's last-seen file is lost; the ledger records it")
 	flags.String("log-level", standard.Log.Level, "debug, info, warn or error")
 	flags.String("log-format", standard.Log.Format, "text or json")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
@@ -79,17 +80,21 @@ func serveSettings() map[string]string {
 // (docs/performance.md). GOGC in the environment stands above it.
 const gcPercent = 400
 
-func (a *app) serve(ctx context.Context, c config.Config) error {
+func (a *app) serve(ctx context.Context, c config.Config, accept bool) error {
 	if a.getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
-	return server.Run(ctx, server.Options{
-		Config: c, Version: version, Program: program(), Out: a.out, Logger: newLogger(a.err, c.Log),
+	s, err := server.Open(ctx, server.Options{
+		Config: c, AcceptMissingLock: accept, Version: version, Program: program(), Out: a.out, Logger: newLogger(a.err, c.Log),
 		Reload: reload, NotifySocket: a.getenv("NOTIFY_SOCKET"),
 	})
+	if err != nil {
+		return unstarted(err)
+	}
+	return s.Run(ctx)
 }
 
 // program is how this one was called, for the next command that the server names.

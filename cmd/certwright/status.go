@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/certwright/certwright/client"
 	"github.com/certwright/certwright/problem"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
@@ -110,6 +111,9 @@ func violationLine(v *pb.Violation) string {
 
 // codeOfReason is the exit code of a reason that says more than the gRPC code.
 func codeOfReason(reason string, otherwise int) int {
+	if neverSigned(reason) {
+		return exitDenied
+	}
 	for kind := problem.Internal; kind <= problem.Unavailable; kind++ {
 		if kind.String() == reason {
 			return codeOf(kind)
@@ -119,6 +123,18 @@ func codeOfReason(reason string, otherwise int) int {
 		return exitDenied
 	}
 	return otherwise
+}
+
+// neverSigned tells the reasons for which a CSR, its key or a name is signed under
+// no policy.
+func neverSigned(reason string) bool {
+	switch {
+	case reason == "CSR_TOO_LARGE":
+		return false // a limit of the request
+	case reason == "NAME_FORM", reason == "NAME_TYPE":
+		return true
+	}
+	return strings.HasPrefix(reason, "KEY_") || strings.HasPrefix(reason, "CSR_")
 }
 
 func codeOfStatus(code codes.Code) int {
@@ -150,6 +166,8 @@ func (a *app) reached(err error) error {
 		where = a.data
 	}
 	switch {
+	case strings.Contains(st.Message(), "unexpected HTTP status code") || strings.Contains(st.Message(), "unexpected content-type"):
+		return failf(exitUnavailable, "what answers at %s speaks HTTP, not gRPC: is that the REST port? gRPC is at listen.grpc, port %s by default", where, client.DefaultPort)
 	case st.Code() == codes.DeadlineExceeded:
 		return failf(exitUnavailable, "the server at %s did not answer within %s; try again, or set --timeout", where, a.timeout.String())
 	case st.Code() != codes.Unavailable:

@@ -27,11 +27,13 @@ behalf of the owner, until --ttl has passed. The secret is shown here and never
 again: on standard output, or in --out, readable by you alone.`,
 		example: `
 certwright token create --owner team-a --profile server --dns '*.team-a.internal' --ttl 1h
-certwright token create --owner ci --profile server --dns .ci.internal --ip 10.0.0.0/8 --uses 10 --ttl 2w --out ci.token`,
+certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 10.0.0.0/8 --uses 10 --ttl 2w --out ci.token`,
 		next: "certwright cert issue NAME --token-file FILE",
 		args: exactly(),
 		run: func(cmd *cobra.Command, _ []string) error {
 			switch {
+			case request.GetUses() < 1:
+				return usagef("--uses %d: a token is good for at least one certificate", request.GetUses())
 			case request.GetOwner() == "":
 				return usagef("certwright token create needs --owner: who answers for the certificates")
 			case len(request.GetDnsPatterns())+len(request.GetIpPatterns())+len(request.GetUriPatterns())+len(request.GetEmailPatterns()) == 0:
@@ -61,7 +63,7 @@ certwright token create --owner ci --profile server --dns .ci.internal --ip 10.0
 	flags.StringSliceVar(&request.IpPatterns, "ip", nil, "address or CIDR range; may be repeated")
 	flags.StringSliceVar(&request.UriPatterns, "uri", nil, "pattern of URIs; may be repeated")
 	flags.StringSliceVar(&request.EmailPatterns, "email", nil, "pattern of mailboxes; may be repeated")
-	flags.Var(&ttl, "ttl", "how long it can be used: 1h, 2d")
+	flags.Var(&ttl, "ttl", "how long it can be used, 1m to 30d")
 	flags.Int32Var(&request.Uses, "uses", 1, "how many certificates it is good for")
 	flags.StringVar(&request.RequestId, "request-id", "", "idempotency key: the same request under it makes no second token")
 	flags.StringVar(&out, "out", "", "write the secret into this file instead")

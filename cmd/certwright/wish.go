@@ -30,7 +30,7 @@ func (w *wish) flags(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&w.profile, "profile", "", "profile to issue under (default server; with a token, the one it allows)")
 	flags.StringVar(&w.owner, "owner", "", "who answers for the certificate (default: what the grant says)")
-	labelFlag(cmd, &w.labels, "label", "label `KEY=VALUE`, kept with the certificate; may be repeated")
+	labelFlag(cmd, &w.labels, "label", "label that is kept with the certificate; may be repeated")
 	flags.Var(&w.validity, "validity", "how long it shall be valid: 12h, 30d, 2w (default: what the profile says)")
 	flags.StringVar(&w.requestID, "request-id", "", "idempotency key: the same request under it answers the same certificate")
 	flags.BoolVar(&w.dryRun, "dry-run", false, "ask the policy only: nothing is signed, recorded or written")

@@ -81,7 +81,7 @@ type Ledger struct {
 	// The file that keeps the last checkpoint this server has signed, relative to
 	// data. It must be neither in data nor in data's backup (with --dev it may be): by
 	// it the server sees that an older ledger was put in place. Empty:
-	// ../certwright-lock, with --dev: lock.
+	// ../certwright-lock/NAME, NAME being that of the data folder; with --dev: lock.
 	Lock string `json:"lock"`
 	// How often a checkpoint is signed, if there are new entries. 100ms to 1m.
 	CheckpointInterval policy.Duration `json:"checkpoint_interval"`
@@ -137,14 +137,25 @@ type Limits struct {
 	Queue int `json:"queue"`
 	// Most open connections on each listener; further ones wait.
 	Connections int `json:"connections"`
+	// Most open connections of one source address (of IPv6: of one /64 network) on
+	// each listener; further ones are closed. 0: a quarter of connections.
+	ConnectionsPerAddress int `json:"connections_per_address"`
+}
+
+// PerAddress is connections_per_address, or what it stands for; at least 1.
+func (l Limits) PerAddress() int {
+	if l.ConnectionsPerAddress > 0 {
+		return l.ConnectionsPerAddress
+	}
+	return max(l.Connections/4, 1)
 }
 
 // Log is about the log on standard error.
 type Log struct {
 	// debug, info, warn or error.
-	Level string `json:"level"`
+	Level string `json:"level" flag:"log-level"`
 	// text or json.
-	Format string `json:"format"`
+	Format string `json:"format" flag:"log-format"`
 }
 
 // Default is what holds without file, environment and flags.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +46,8 @@ func TestFileIsStrict(t *testing.T) {
 		{"data in the file of the data folder", "data: /x", "set data by --data"},
 		{"address", "listen: {https: localhost}", ":1: listen.https: \"localhost\" is not host:port"},
 		{"port", "listen: {https: \"localhost:99999\"}", "is not host:port"},
+		{"a port twice", "listen: {https: \"127.0.0.1:1\", metrics: \"127.0.0.1:1\"}", "listen.metrics: 127.0.0.1:1 has the port of listen.https"},
+		{"a port everywhere", "listen: {http: \"0.0.0.0:8444\"}", "listen.http: 0.0.0.0:8444 has the port of listen.grpc"},
 		{"base", "base_url: {http: \"https://x\"}", "is not a URL such as http://"},
 		{"base with slash", "base_url: {http: \"http://x/\"}", "ends with a slash"},
 		{"names", "server_names: [a b]", "server_names"},
@@ -108,6 +112,29 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// TestFaultySettings: what can be told of a faulty configuration is told.
+func TestFaultySettings(t *testing.T) {
+	s, err := Load(Sources{
+		File: write(t, "polcy: x\nlog: {level: debug, format: [1]}\n"), Flags: map[string]string{"keys.credential": "a/b", "server_names": "a"},
+		FlagNames: map[string]string{"keys.credential": "credential"},
+	})
+	if err == nil || s == nil {
+		t.Fatalf("%v, %v", s, err)
+	}
+	for key, want := range map[string]string{"log.level": "debug", "listen.https": "\"127.0.0.1:8443\"", "keys.credential": "a/b"} {
+		if e, err := s.Explain(key); err != nil || e.Value != want {
+			t.Errorf("%s: %+v, %v", key, e, err)
+		}
+	}
+	if _, err = Load(Sources{Flags: map[string]string{"keys.credential": "a/b"}, FlagNames: map[string]string{"keys.credential": "credential"}}); err == nil ||
+		!strings.HasPrefix(err.Error(), "flag --credential: keys.credential: ") {
+		t.Errorf("a flag of another name: %v", err)
+	}
+	if g := s.Group("listen"); len(g) != 4 || s.Group("liste") != nil || s.Group("policy") != nil {
+		t.Errorf("groups %v", g)
+	}
+}
+
 func TestEnvironment(t *testing.T) {
 	_, err := Load(Sources{Environ: []string{"CERTWRIGHT_HTTPS=127.0.0.1:1", "CERTWRIGHT_LISTEN_HTTPS=127.0.0.1:2"}})
 	if err == nil || !strings.Contains(err.Error(), "disagree") {
@@ -120,7 +147,7 @@ func TestEnvironment(t *testing.T) {
 	if _, err := Load(Sources{Environ: []string{"CERTWRIGHT_LIMITS_QUEUE=x"}}); err == nil || !strings.Contains(err.Error(), "CERTWRIGHT_LIMITS_QUEUE") {
 		t.Errorf("a bad variable: %v", err)
 	}
-	if _, err := Load(Sources{File: "/nowhere/at/all"}); err == nil || !strings.Contains(err.Error(), "--config") {
+	if _, err := Load(Sources{File: "/nowhere/at/all"}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/nowhere/at/all") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
@@ -148,8 +175,8 @@ func TestFileRoundTrip(t *testing.T) {
 }
 
 func TestLock(t *testing.T) {
-	for dev, want := range map[bool]string{true: "lock", false: "../certwright-lock"} {
-		s, err := Load(Sources{Dev: dev})
+	for dev, want := range map[bool]string{true: "lock", false: "../certwright-lock/ca"} {
+		s, err := Load(Sources{IsDev: func(data string) bool { return data == "x/ca" && dev }, Flags: map[string]string{"data": "x/ca"}})
 		if err != nil || s.Config.Ledger.Lock != want {
 			t.Errorf("dev %t: %v, %v", dev, s.Config.Ledger.Lock, err)
 		}

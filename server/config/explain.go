@@ -28,6 +28,21 @@ func (s *Settings) Explain(key string) (Explanation, error) {
 	return s.explain(known[i]), nil
 }
 
+// Group are the explanations of the keys of a section, such as "listen"; none if
+// there is no such section.
+func (s *Settings) Group(section string) []Explanation {
+	var all []Explanation
+	for _, each := range settings() {
+		if strings.HasPrefix(each.key, section+".") {
+			all = append(all, s.explain(each))
+		}
+	}
+	return all
+}
+
+// IsDefault tells whether nothing has set the key.
+func (s *Settings) IsDefault(key string) bool { return s.sources[key] == "" }
+
 // Explanations are those of all keys, in the order of the manual.
 func (s *Settings) Explanations() []Explanation {
 	var all []Explanation

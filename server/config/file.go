@@ -21,9 +21,6 @@ func (s *Settings) apply(data []byte, inData bool) error {
 	if inData && read.Line("data") > 0 {
 		read.Fault("data", strict.Fault{Detail: "this file was found in the data folder", Help: "set data by --data or CERTWRIGHT_DATA"})
 	}
-	if err := read.Err(); err != nil {
-		return lines(err)
-	}
 	for _, each := range settings() {
 		if line := read.Line(each.key); line > 0 {
 			s.sources[each.key] = fmt.Sprintf("%s:%d", s.File, line)
@@ -31,6 +28,9 @@ func (s *Settings) apply(data []byte, inData bool) error {
 	}
 	if read.Line("data") > 0 && !filepath.IsAbs(s.Config.Data) {
 		s.Config.Data = filepath.Join(filepath.Dir(s.File), s.Config.Data)
+	}
+	if err := read.Err(); err != nil {
+		return lines(err)
 	}
 	return nil
 }

@@ -21,10 +21,24 @@ type Sources struct {
 	File string
 	// Flags are the flags that were given, by the setting's key.
 	Flags map[string]string
+	// FlagNames are the names of flags that are not those of their settings, by the
+	// setting's key, for messages.
+	FlagNames map[string]string
 	// Environ is the environment as of os.Environ; only CERTWRIGHT_* counts.
 	Environ []string
 	// Dev is the --dev flag.
 	Dev bool
+	// IsDev tells whether a data folder was made by --dev. It is asked if Dev is
+	// not set; nil: none was.
+	IsDev func(data string) bool
+}
+
+// flagName is how the flag of a setting is called.
+func (src *Sources) flagName(each setting) string {
+	if name := src.FlagNames[each.key]; name != "" {
+		return name
+	}
+	return each.flag
 }
 
 // Settings are the configuration with the source of each value.
@@ -44,7 +58,8 @@ var clientVariables = []string{
 }
 
 // Load reads the file, puts environment and flags above it and validates the
-// result. The error joins all problems, one line each.
+// result. The error joins all problems, one line each; the settings come with it
+// as far as they can be told, nil if there is nothing to tell.
 func Load(src Sources) (*Settings, error) {
 	s := &Settings{Config: Default(), sources: map[string]string{}}
 	s.Config.Dev = src.Dev
@@ -52,10 +67,14 @@ func Load(src Sources) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.loadFile(src, env); err != nil {
-		return nil, err
-	}
 	var problems []error
+	if err := s.loadFile(src, env); err != nil {
+		if s.File == "" {
+			return nil, err
+		}
+		problems = append(problems, err)
+	}
+	faulty := len(problems) > 0
 	for _, each := range settings() {
 		if v, ok := env.values[each.key]; ok {
 			if err := each.set(&s.Config, v.text); err != nil {
@@ -65,19 +84,30 @@ func Load(src Sources) (*Settings, error) {
 		}
 		if text, ok := src.Flags[each.key]; ok {
 			if err := each.set(&s.Config, text); err != nil {
-				problems = append(problems, fmt.Errorf("--%s: %w", each.flag, err))
+				problems = append(problems, fmt.Errorf("--%s: %w", src.flagName(each), err))
 			}
-			s.sources[each.key] = "flag --" + each.flag
+			s.sources[each.key] = "flag --" + src.flagName(each)
 		}
 	}
+	if !src.Dev && src.IsDev != nil {
+		s.Config.Dev = src.IsDev(s.Config.Data)
+	}
 	s.Config.complete()
-	return s, errors.Join(append(problems, s.Validate())...)
+	if !faulty { // what the faults have left out would be faults again
+		problems = append(problems, s.Validate())
+	}
+	return s, errors.Join(problems...)
 }
 
 // complete fills in what depends on other settings.
 func (c *Config) complete() {
 	if c.Ledger.Lock == "" {
-		c.Ledger.Lock = "../certwright-lock"
+		// The folder is one for all CAs beside each other, and each has its file in it.
+		name := filepath.Base(c.Data)
+		if full, err := filepath.Abs(c.Data); err == nil {
+			name = filepath.Base(full)
+		}
+		c.Ledger.Lock = filepath.Join("..", "certwright-lock", name)
 		if c.Dev {
 			c.Ledger.Lock = "lock"
 		}
@@ -145,7 +175,7 @@ func (s *Settings) loadFile(src Sources, env environ) error {
 	case errors.Is(err, fs.ErrNotExist) && inData:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s: no such file: name the configuration file with --config", file)
+		return &fs.PathError{Op: "configuration file", Path: file, Err: fs.ErrNotExist}
 	case err != nil:
 		return fmt.Errorf("configuration file: %w", err)
 	}

@@ -32,7 +32,7 @@ func manual(key string) string {
 	case "ledger.checkpoint_key":
 		return "The Ed25519 key that signs checkpoints, as a key URI; file: is relative to data."
 	case "ledger.lock":
-		return "The file that keeps the last checkpoint this server has signed, relative to data. It\nmust be neither in data nor in data's backup (with --dev it may be): by it the server\nsees that an older ledger was put in place. Empty: ../certwright-lock, with --dev: lock."
+		return "The file that keeps the last checkpoint this server has signed, relative to data. It\nmust be neither in data nor in data's backup (with --dev it may be): by it the server\nsees that an older ledger was put in place. Empty: ../certwright-lock/NAME, NAME being\nthat of the data folder; with --dev: lock."
 	case "ledger.checkpoint_interval":
 		return "How often a checkpoint is signed, if there are new entries. 100ms to 1m."
 	case "keys.passphrase_file":
@@ -59,6 +59,8 @@ func manual(key string) string {
 		return "Most units of work that may wait for the disk; what comes beyond is told to try again."
 	case "limits.connections":
 		return "Most open connections on each listener; further ones wait."
+	case "limits.connections_per_address":
+		return "Most open connections of one source address (of IPv6: of one /64 network) on each\nlistener; further ones are closed. 0: a quarter of connections."
 	case "log.level":
 		return "debug, info, warn or error."
 	case "log.format":

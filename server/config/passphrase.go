@@ -37,7 +37,7 @@ func (c *Config) Passphrase() func() ([]byte, error) {
 func readPassphrase(path, key string) ([]byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %s: no such file", key, path)
+		return nil, fmt.Errorf("%s: %w", key, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)

@@ -3,10 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +47,7 @@ func (s *Settings) Validate() error {
 	v.listen("listen.grpc", c.Listen.GRPC)
 	v.listen("listen.http", c.Listen.HTTP)
 	v.listen("listen.metrics", c.Listen.Metrics)
+	v.distinct(c)
 	v.base("base_url.https", c.BaseURL.HTTPS, "https")
 	v.base("base_url.http", c.BaseURL.HTTP, "http")
 	v.serverNames(c.ServerNames)
@@ -68,6 +71,7 @@ func (s *Settings) Validate() error {
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)
 	v.between("limits.connections", c.Limits.Connections, 4, 1<<20)
+	v.between("limits.connections_per_address", c.Limits.ConnectionsPerAddress, 0, c.Limits.Connections)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(v.problems...)
@@ -97,6 +101,31 @@ func (v *validator) listen(key, address string) {
 	_, port, err := net.SplitHostPort(address)
 	_, perr := strconv.ParseUint(port, 10, 16)
 	v.check(err == nil && perr == nil, key, "%.128q is not host:port, such as 127.0.0.1:8443, or off", address)
+}
+
+// distinct refuses two listeners on one port of one address.
+func (v *validator) distinct(c *Config) {
+	taken := map[string]string{}
+	for _, each := range []struct{ key, address string }{
+		{"listen.https", c.Listen.HTTPS}, {"listen.grpc", c.Listen.GRPC}, {"listen.http", c.Listen.HTTP}, {"listen.metrics", c.Listen.Metrics},
+	} {
+		host, port, err := net.SplitHostPort(each.address)
+		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {
+			continue // off, or any free port, or a fault that is told already
+		}
+		for _, other := range slices.Sorted(maps.Keys(taken)) {
+			at, otherPort, _ := strings.Cut(other, " ")
+			same := host == at || everywhere(host) || everywhere(at)
+			v.check(!same || port != otherPort, each.key, "%s has the port of %s: each listener needs its own", each.address, taken[other])
+		}
+		taken[host+" "+port] = each.key
+	}
+}
+
+// everywhere tells a host that stands for all addresses.
+func everywhere(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
 }
 
 func (v *validator) base(key, text, scheme string) {

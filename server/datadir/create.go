@@ -21,9 +21,10 @@ const unfinished = ".new"
 // the process dies, dir is no data folder yet: the next Create throws away what
 // was not built to the end and finishes what was. Of two processes that
 // create the same folder one waits for the other; then its Create returns
-// fs.ErrExist.
+// fs.ErrExist. If build fails, the folders that Create has made are gone again.
 func Create(ctx context.Context, dir string, format Format, build func(ctx context.Context, temp string) error) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	unmake, err := MakeFolder(dir)
+	if err != nil {
 		return explain(dir, err)
 	}
 	_ = os.Chmod(dir, 0o700) // one that was there; Read refuses what cannot be mended
@@ -41,13 +42,32 @@ func Create(ctx context.Context, dir string, format Format, build func(ctx conte
 	temp := filepath.Join(dir, unfinished)
 	if _, err := os.Stat(filepath.Join(temp, FormatFile)); errors.Is(err, fs.ErrNotExist) {
 		if err := fill(ctx, temp, format, build); err != nil {
-			return errors.Join(err, os.RemoveAll(temp))
+			err = errors.Join(err, os.RemoveAll(temp))
+			unmake()
+			return err
 		}
 	}
 	if err := moveUp(temp, dir); err != nil {
 		return explain(dir, err)
 	}
 	return nil
+}
+
+// MakeFolder makes a folder of mode 0700, with those above it that are not there.
+// unmake removes what was made, as far as it is empty.
+func MakeFolder(dir string) (unmake func(), err error) {
+	var made []string
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, at)
+	}
+	return func() {
+		for _, each := range made {
+			_ = os.Remove(each)
+		}
+	}, os.MkdirAll(dir, 0o700)
 }
 
 // Built tells whether dir holds a data folder that was built to the end, but not

@@ -21,6 +21,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/certwright/certwright/problem"
 )
 
 // Version is the format that this program writes and reads.
@@ -155,7 +157,7 @@ func Lock(dir string) (release func() error, err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another server is running on the data folder %s: stop it, or name another folder with --data", dir)
+			return nil, problem.New(problem.FailedPrecondition, "another server is running on the data folder %s: stop it, or name another folder with --data", dir)
 		}
 		return nil, fmt.Errorf("lock on the data folder %s: %w", dir, err)
 	}

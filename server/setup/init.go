@@ -23,6 +23,9 @@ type Ceremony struct {
 	// Config is the configuration of the server to be; it is written into the data
 	// folder. Its keys section must name a passphrase.
 	Config config.Config
+	// HostNames are what this host is called. If there are any, the server gets
+	// those of them that the name constraints permit, in place of those of Config.
+	HostNames []string
 	// RootDir is the folder for the root's key, outside the data folder; it is made
 	// if it is not there. To be taken offline afterwards.
 	RootDir string
@@ -78,48 +81,12 @@ func (c *Ceremony) complete() {
 	}
 }
 
-// check refuses what would make a CA that is less safe than it looks.
-func (c *Ceremony) check() error {
-	if c.Config.Dev {
-		return errors.New("init makes a CA for production: leave --dev out, or start \"certwright serve --dev\"")
-	}
-	if c.Config.Passphrase() == nil {
-		return errors.New("the keys need a passphrase: name its file with --passphrase-file, or a systemd credential with --credential")
-	}
-	if c.RootDir == "" {
-		return errors.New("name a folder for the root's key with --root-dir: it is to be taken offline")
-	}
-	if c.Config.Inside(c.RootDir) {
-		return fmt.Errorf("--root-dir %s lies in the data folder: the server must run without the root's key; name a folder elsewhere", c.RootDir)
-	}
-	if c.IssuingValidity > c.RootValidity {
-		return errors.New("the issuing CA would outlive the root: give it a shorter validity")
-	}
-	if c.interrupted() {
-		return nil
-	}
-	if lock := c.Config.Path(c.Config.Ledger.Lock); there(lock) {
-		return fmt.Errorf("%s is there: it belongs to another CA's ledger; set ledger.lock to another path, or remove the file if that CA is gone", lock)
-	}
-	if key := c.rootKey(); there(key) {
-		return fmt.Errorf("%s is there: it is never overwritten; name another --root-dir", key)
-	}
-	_, err := datadir.Read(c.Config.Data)
-	switch {
-	case err == nil:
-		return fmt.Errorf("%s holds a CA already: name another folder with --data", c.Config.Data)
-	case errors.Is(err, datadir.ErrNone):
-		return nil
-	}
-	return err
-}
-
 func (c *Ceremony) rootKey() string { return filepath.Join(c.RootDir, "root.key") }
 
 // interrupted tells whether an earlier ceremony for this folder has made
 // everything and was killed before all was in its place: this one finishes it.
 func (c *Ceremony) interrupted() bool {
-	if !there(c.rootKey()) {
+	if c.RootDir == "" || !there(c.rootKey()) {
 		return false
 	}
 	format, err := datadir.Read(c.Config.Data)
@@ -144,11 +111,12 @@ func Init(ctx context.Context, c Ceremony) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := os.MkdirAll(rootDir, 0o700); err != nil {
-		return Result{}, fmt.Errorf("--root-dir: %w", err)
-	}
 	c.RootDir = rootDir
 	goesOn := c.interrupted()
+	unmake, err := datadir.MakeFolder(rootDir)
+	if err != nil {
+		return Result{}, fmt.Errorf("--root-dir: %w", err)
+	}
 	a := &authority{
 		config: &c.Config, urls: rootURLs(&c.Config), now: c.Now, actor: c.Actor, passphrase: c.Config.Passphrase(), rootURI: "file:" + c.rootKey(),
 		rootAlg: c.RootAlgorithm, issuingAlg: c.IssuingAlgorithm, commonName: c.CommonName, organization: c.Organization,
@@ -160,8 +128,11 @@ func Init(ctx context.Context, c Ceremony) (Result, error) {
 	case goesOn && errors.Is(err, fs.ErrExist): // only the last-seen file is not in its place
 	case err != nil && !goesOn && there(c.rootKey()):
 		// The key of a root that nobody has seen; left there it would stop the next try.
-		return Result{}, errors.Join(err, os.Remove(c.rootKey()))
+		err = errors.Join(err, os.Remove(c.rootKey()))
+		unmake()
+		return Result{}, err
 	case err != nil:
+		unmake()
 		return Result{}, err
 	}
 	if err := c.moveLock(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,7 @@ func ceremony(t *testing.T, dir string) Ceremony {
 	}
 	return Ceremony{
 		Config: load(t, dir, false, "CERTWRIGHT_KEYS_PASSPHRASE_FILE="+pass), RootDir: filepath.Join(dir, "offline"),
+		HostNames:  []string{"web1.example.com", "ca.internal", "localhost", "127.0.0.1", "10.0.0.1", "not a name", "ca.internal"},
 		CommonName: "Example", Organization: "Example Org", Permit: identity.Names{DNS: []string{"internal"}, IP: []string{"10.0.0.0/8"}},
 	}
 }
@@ -172,14 +174,48 @@ func TestInit(t *testing.T) {
 	if err != nil || event.Transcript != sha256.Sum256(transcript) || event.Certificate != sha256.Sum256(issuing.Raw) {
 		t.Errorf("event %+v, %v", event, err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "certwright-lock")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "certwright-lock", "data")); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(data, "lock")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the last-seen file is in the data folder: %v", err)
 	}
-	if s, err := config.Load(config.Sources{Flags: map[string]string{"data": data}}); err != nil || s.Config.Keys.PassphraseFile != c.Config.Keys.PassphraseFile {
-		t.Errorf("its own configuration: %v", err)
+	s, err := config.Load(config.Sources{Flags: map[string]string{"data": data}})
+	if err != nil || s.Config.Keys.PassphraseFile != c.Config.Keys.PassphraseFile {
+		t.Fatalf("its own configuration: %v", err)
+	}
+	// Of the host's names it has those that the name constraints permit.
+	if want := []string{"ca.internal", "10.0.0.1"}; !slices.Equal(s.Config.ServerNames, want) {
+		t.Errorf("server_names %q, want %q", s.Config.ServerNames, want)
+	}
+	if err := CheckServerNames(&s.Config); err != nil {
+		t.Error(err)
+	}
+	s.Config.ServerNames = []string{"ca.example.com"}
+	if err := CheckServerNames(&s.Config); err == nil || !strings.Contains(err.Error(), "dns:ca.example.com (internal)") {
+		t.Errorf("a name that the issuing certificate does not permit: %v", err)
+	}
+}
+
+// TestTwoCAs: two CAs beside each other do not share a last-seen file.
+func TestTwoCAs(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"one", "two"} {
+		c := ceremony(t, dir)
+		s, err := config.Load(config.Sources{
+			Environ: []string{"CERTWRIGHT_KEYS_PASSPHRASE_FILE=" + c.Config.Keys.PassphraseFile},
+			Flags:   map[string]string{"data": filepath.Join(dir, name)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Config, c.RootDir = s.Config, filepath.Join(dir, name+"-root")
+		if _, err := Init(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "certwright-lock", name)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -204,10 +240,24 @@ func TestInitRefuses(t *testing.T) {
 			}
 		}, "never overwritten"},
 		{"lock there", func(t *testing.T, c *Ceremony) {
-			if err := os.WriteFile(c.Config.Path(c.Config.Ledger.Lock), nil, 0o600); err != nil {
+			lock := c.Config.Path(c.Config.Ledger.Lock)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(lock), 0o700), os.WriteFile(lock, nil, 0o600)); err != nil {
 				t.Fatal(err)
 			}
-		}, "another CA's ledger"},
+		}, "the ledger of another CA"},
+		{"short passphrase", func(t *testing.T, c *Ceremony) {
+			if err := os.WriteFile(c.Config.Keys.PassphraseFile, []byte("eleven byte\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "has 11 bytes"},
+		{"names of the host", func(_ *testing.T, c *Ceremony) { c.HostNames = []string{"localhost", "127.0.0.1"} },
+			"permit none of this host's names (localhost, 127.0.0.1): name the server with --server-name, such as --server-name ca.internal"},
+		{"names given", func(_ *testing.T, c *Ceremony) { c.HostNames = nil }, "do not let the CA sign the server's own name dns:localhost (internal)"},
+		{"excluded", func(_ *testing.T, c *Ceremony) {
+			c.HostNames, c.Config.ServerNames, c.Exclude.DNS = nil, []string{"ca.internal"}, []string{"internal"}
+		}, "none of: internal"},
+		{"address range", func(_ *testing.T, c *Ceremony) { c.Permit.IP = []string{"10.0.0.0"} }, "--permit-ip \"10.0.0.0\" is not a range"},
+		{"domain", func(_ *testing.T, c *Ceremony) { c.Exclude.DNS = []string{"*.x"} }, "--exclude-dns \"*.x\" is not a domain"},
 		{"passphrase readable", func(t *testing.T, c *Ceremony) {
 			if err := os.Chmod(c.Config.Keys.PassphraseFile, 0o644); err != nil {
 				t.Fatal(err)
@@ -217,11 +267,13 @@ func TestInitRefuses(t *testing.T) {
 			if _, err := Init(t.Context(), *c); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Remove(c.Config.Path(c.Config.Ledger.Lock)); err != nil {
+		}, "there is a CA already in "},
+		{"twice, elsewhere", func(t *testing.T, c *Ceremony) {
+			if _, err := Init(t.Context(), *c); err != nil {
 				t.Fatal(err)
 			}
 			c.RootDir += "2"
-		}, "holds a CA already"},
+		}, "there is a CA already in "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := ceremony(t, t.TempDir())
@@ -229,6 +281,9 @@ func TestInitRefuses(t *testing.T) {
 			_, err := Init(t.Context(), c)
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v, want one line with %q", err, test.want)
+			}
+			if left, err := os.ReadDir(c.RootDir); err == nil && len(left) == 0 {
+				t.Errorf("an empty folder %s is left behind", c.RootDir)
 			}
 		})
 	}

@@ -57,7 +57,7 @@ func (s *stage) verifies(name string, leaf, chain []byte) error {
 	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, DNSName: name}); err != nil {
 		return err
 	}
-	fmt.Printf("     %s verifies up to the root, serial %x\n", name, cert.SerialNumber)
+	fmt.Printf("     %s verifies up to the root, serial %032x\n", name, cert.SerialNumber)
 	return nil
 }
 
