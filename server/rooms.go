@@ -220,10 +220,9 @@ func (r *rooms) abandoned() func(storage.Certificate) []storage.Command {
 
 // startOwn has the server's own certificate issued.
 func (r *rooms) startOwn(ctx context.Context, s *Server) error {
-	c := &s.options.Config
 	r.own = &ownCertificate{
 		issuer: r.authority, store: r.store, signer: r.keys.server, names: r.keys.names, now: r.now, logger: s.logger,
-		staple: r.ocsp.Staple, rekey: func(ctx context.Context) (crypto.Signer, error) { return newServerKey(ctx, c) },
+		staple: r.ocsp.Staple, rekey: func(ctx context.Context) (crypto.Signer, error) { return newServerKey(ctx, &s.options.Config) },
 		root: s.root.Raw, chains: map[identity.KeyID][][]byte{}, keyIDs: map[string]identity.KeyID{},
 		revoked: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 	}
