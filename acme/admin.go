@@ -18,7 +18,7 @@ import (
 const secretSize = 32
 
 // nameForm is what the name and the owner of an EAB key look like.
-const nameForm = `^[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}$`
+const nameForm = `^[A-Za-z0-9][A-Za-z0-9._/+-]{0,127}$`
 
 // CreateEAB makes a key for external account bindings (RFC 8555 §7.3.4). hmac is
 // its secret, base64url without padding: this is the only time it is told.

@@ -16,7 +16,7 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	var written []string
-	for _, match := range regexp.MustCompile("(?m)^\\| `(certwright [a-z ]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+	for _, match := range regexp.MustCompile("(?m)^\\| `(certwright [a-z -]+)` \\|").FindAllStringSubmatch(string(page), -1) {
 		written = append(written, match[1])
 	}
 	var known []string

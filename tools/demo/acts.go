@@ -123,16 +123,16 @@ func (s *stage) rest() error {
 	return s.verifies("web.team-a.internal", []byte(answer.PEM), []byte(answer.ChainPEM))
 }
 
-// certificate is what is used of the API's answer.
-type certificate struct {
+// signed is what is used of the API's answer.
+type signed struct {
 	PEM      string `json:"pem"`
 	ChainPEM string `json:"chainPem"`
 }
 
-func (s *stage) post(path, token string, body []byte) (certificate, error) {
+func (s *stage) post(path, token string, body []byte) (signed, error) {
 	roots, err := s.roots()
 	if err != nil {
-		return certificate{}, err
+		return signed{}, err
 	}
 	client := http.Client{
 		Timeout:   30 * time.Second,
@@ -141,23 +141,23 @@ func (s *stage) post(path, token string, body []byte) (certificate, error) {
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequest(http.MethodPost, "https://"+s.https+path, bytes.NewReader(body))
 	if err != nil {
-		return certificate{}, err
+		return signed{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := client.Do(req)
 	if err != nil {
-		return certificate{}, err
+		return signed{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return certificate{}, err
+		return signed{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return certificate{}, fmt.Errorf("%s: %s", resp.Status, text)
+		return signed{}, fmt.Errorf("%s: %s", resp.Status, text)
 	}
-	var c certificate
+	var c signed
 	return c, json.Unmarshal(text, &c)
 }
 
@@ -171,7 +171,7 @@ func (s *stage) list() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"svc.internal", "db.team-a.internal", "web.team-a.internal"} {
+	for _, name := range []string{"svc.internal", "db.team-a.internal", "web.team-a.internal", "team-web"} {
 		if !strings.Contains(out, name) {
 			return fmt.Errorf("%s is not listed", name)
 		}

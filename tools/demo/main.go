@@ -1,6 +1,6 @@
 // Command demo tells the whole journey as a story: it starts a development CA
-// in a temporary folder and on free ports, gets certificates over gRPC and over
-// REST, is denied one, verifies the ledger and stops. It exits 0 if all of it
+// in a temporary folder and on free ports, gets certificates over gRPC, over REST
+// and over ACME, is denied one, verifies the ledger and stops. It exits 0 if all of it
 // went as told.
 //
 //	demo PATH/TO/certwright
@@ -43,7 +43,7 @@ func tell(binary string) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	s := &stage{binary: binary, dir: dir}
-	for _, address := range []*string{&s.https, &s.grpc, &s.http, &s.metrics} {
+	for _, address := range []*string{&s.https, &s.grpc, &s.http, &s.metrics, &s.challenge} {
 		if *address, err = freeAddress(); err != nil {
 			return err
 		}
@@ -57,6 +57,7 @@ func tell(binary string) error {
 		{"A certificate over gRPC, through the admin socket", s.issue},
 		{"A team gets a token, and a certificate over gRPC and TLS", s.team},
 		{"Another token, another certificate, over REST", s.rest},
+		{"A third team brings its own ACME client", s.acme},
 		{"A request that the policy denies, and why", s.denied},
 		{"What exists, who owns it, when it expires", s.list},
 		{"A certificate is revoked: OCSP says so at once, the CRL soon after", s.revoke},
@@ -76,6 +77,7 @@ func tell(binary string) error {
 type stage struct {
 	binary, dir                string
 	https, grpc, http, metrics string
+	challenge                  string // where the ACME client answers http-01
 	server                     *exec.Cmd
 	exited                     chan struct{}
 }
@@ -98,6 +100,12 @@ func (s *stage) start() error {
 	show("certwright " + strings.Join(args, " ") + " &")
 	s.server = exec.Command(s.binary, args...)
 	s.server.Dir, s.server.Stdout, s.server.Stderr = s.dir, log, log
+	// Elsewhere http-01 is answered at port 80, which here may be somebody's.
+	_, port, err := net.SplitHostPort(s.challenge)
+	if err != nil {
+		return err
+	}
+	s.server.Env = append(os.Environ(), "CERTWRIGHT_ACME_HTTP01_PORT="+port)
 	if err := s.server.Start(); err != nil {
 		return err
 	}
