@@ -78,7 +78,9 @@ type witness struct {
 func newACMEWorld(t *testing.T) *acmeWorld {
 	t.Helper()
 	w := &acmeWorld{server: newServer(t), zone: newZone(t)}
-	w.httpPort, w.alpn = portOf(freeAddr(t)), portOf(freeAddr(t))
+	var plain, alpn string
+	w.freeAddrs(&plain, &alpn)
+	w.httpPort, w.alpn = portOf(plain), portOf(alpn)
 	w.directory = "https://localhost:" + portOf(w.https) + "/acme/directory"
 	w.root = filepath.Join(w.data, "root.crt")
 	return w

@@ -101,10 +101,11 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// freeAddrs gives the server four addresses of which no two are the same.
-func (s *server) freeAddrs() {
+// freeAddrs gives the server four addresses, and more that a test needs, of which
+// no two are the same.
+func (s *server) freeAddrs(more ...*string) {
 	s.t.Helper()
-	for _, to := range []*string{&s.https, &s.grpc, &s.http, &s.metrics} {
+	for _, to := range append([]*string{&s.https, &s.grpc, &s.http, &s.metrics}, more...) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			s.t.Fatal(err)
