@@ -663,15 +663,15 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\x0fSignCertificate\x12%.certwright.v1.SignCertificateRequest\x1a\x1a.certwright.v1.Certificate\"(\x9a\x8f\x19\x04\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/certificates:sign\x12y\n" +
 	"\x0eGetCertificate\x12$.certwright.v1.GetCertificateRequest\x1a\x1a.certwright.v1.Certificate\"%\x9a\x8f\x19\x04\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/certificates/{id}\x12\x84\x01\n" +
 	"\x10ListCertificates\x12&.certwright.v1.ListCertificatesRequest\x1a'.certwright.v1.ListCertificatesResponse\"\x1f\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/certificates\x12t\n" +
-	"\fListRefusals\x12\".certwright.v1.ListRefusalsRequest\x1a#.certwright.v1.ListRefusalsResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusalsB\xbf\x05\xfaP\xf8\x04\n" +
+	"\fListRefusals\x12\".certwright.v1.ListRefusalsRequest\x1a#.certwright.v1.ListRefusalsResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusalsB\xc9\x05\xfaP\x82\x05\n" +
 	"\xf4\x03\n" +
 	"\n" +
 	"Certwright\x12/An internal certificate authority for machines.\x1a\x96\x03Certificates signed under a policy and recorded in a ledger that somebody else can verify. The same methods are served over gRPC (package certwright.v1). An error is an application/problem+json object (RFC 9457) with the reason that gRPC has in its ErrorInfo. In JSON, 64-bit integers are strings and durations are seconds with an s, such as \"3600s\"; names are accepted in lowerCamelCase and in snake_case.2\x18\n" +
 	"\n" +
 	"Apache-2.0\x12\n" +
-	"Apache-2.0:\x02v12q\n" +
-	"o\n" +
-	"\x06bearer\x12e\b\x02\x12YA join token. On the admin socket no header is needed: the peer's user is the credential.*\x06bearer:\f\n" +
+	"Apache-2.0:\x02v12{\n" +
+	"y\n" +
+	"\x06bearer\x12o\b\x02\x12cA join token. The admin socket speaks gRPC, not REST: there the user of the peer is the credential.*\x06bearer:\f\n" +
 	"\n" +
 	"\n" +
 	"\x06bearer\x12\x00ZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
