@@ -84,8 +84,8 @@ type Limits struct {
 	// refusals per minute; 0: 60.
 	MalformedCSRs int
 	// Refusals is how many requests for a certificate one requester may have
-	// refused per minute before it is held back; 0: 600. An address may have four
-	// times as many, the admin socket any number. What is issued does not count.
+	// refused per minute before it is held back; 0: 600. The admin socket may have
+	// any number. What is issued does not count.
 	Refusals int
 }
 

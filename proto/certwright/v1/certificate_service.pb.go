@@ -964,15 +964,15 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\x11RevokeCertificate\x12'.certwright.v1.RevokeCertificateRequest\x1a\x1a.certwright.v1.Certificate\".\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/certificates/{id}:revoke\x12\x8f\x01\n" +
 	"\x16BulkRevokeCertificates\x12,.certwright.v1.BulkRevokeCertificatesRequest\x1a\x18.certwright.v1.Operation\"-\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/certificates:bulkRevoke\x12t\n" +
 	"\fListRefusals\x12\".certwright.v1.ListRefusalsRequest\x1a#.certwright.v1.ListRefusalsResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusals\x12\x98\x01\n" +
-	"\x13ReplaceCertificates\x12).certwright.v1.ReplaceCertificatesRequest\x1a*.certwright.v1.ReplaceCertificatesResponse\"*\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/certificates:replaceB\xbf\x05\xfaP\xf8\x04\n" +
+	"\x13ReplaceCertificates\x12).certwright.v1.ReplaceCertificatesRequest\x1a*.certwright.v1.ReplaceCertificatesResponse\"*\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/certificates:replaceB\xc9\x05\xfaP\x82\x05\n" +
 	"\xf4\x03\n" +
 	"\n" +
 	"Certwright\x12/An internal certificate authority for machines.\x1a\x96\x03Certificates signed under a policy and recorded in a ledger that somebody else can verify. The same methods are served over gRPC (package certwright.v1). An error is an application/problem+json object (RFC 9457) with the reason that gRPC has in its ErrorInfo. In JSON, 64-bit integers are strings and durations are seconds with an s, such as \"3600s\"; names are accepted in lowerCamelCase and in snake_case.2\x18\n" +
 	"\n" +
 	"Apache-2.0\x12\n" +
-	"Apache-2.0:\x02v12q\n" +
-	"o\n" +
-	"\x06bearer\x12e\b\x02\x12YA join token. On the admin socket no header is needed: the peer's user is the credential.*\x06bearer:\f\n" +
+	"Apache-2.0:\x02v12{\n" +
+	"y\n" +
+	"\x06bearer\x12o\b\x02\x12cA join token. The admin socket speaks gRPC, not REST: there the user of the peer is the credential.*\x06bearer:\f\n" +
 	"\n" +
 	"\n" +
 	"\x06bearer\x12\x00ZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
