@@ -64,14 +64,14 @@ func TestPortInUse(t *testing.T) {
 	l, err := net.Listen("tcp", s.grpc)
 	check(t, err)
 	defer l.Close()
-	wantLine(t, s.serve(), 1, s.grpc, "is in use", "--grpc")
+	wantLine(t, s.serve(), 7, s.grpc, "is in use", "--grpc")
 }
 
 func TestNewerDataFormat(t *testing.T) {
 	s := stopped(t)
 	path := filepath.Join(s.data, "format")
 	check(t, writeFile(path, strings.Replace(readAll(t, path), "format 1", "format 99", 1)))
-	wantLine(t, s.serve(), 1, path, "99", "newer")
+	wantLine(t, s.serve(), 6, path, "99", "newer")
 }
 
 func TestLockedDatabase(t *testing.T) {
@@ -84,7 +84,7 @@ func TestLockedDatabase(t *testing.T) {
 	s.start()
 	second := *s
 	second.freeAddrs()
-	wantLine(t, second.serve(), 1, "another server is running", s.data, "--data")
+	wantLine(t, second.serve(), 6, "another server is running", s.data, "--data")
 }
 
 // TestFullDisk: where no file can grow, by the limit of a file's size, which

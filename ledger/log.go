@@ -181,12 +181,10 @@ func (l *Log) missing(ctx context.Context, head storage.Head) error {
 	if fresh(head) {
 		return nil // an earlier start ended before it could write the file
 	}
-	warn := func(text string) {
-		l.config.Logger.WarnContext(ctx, text, slog.String("path", l.config.Lock), slog.Uint64("entries", head.Size))
-	}
+	path, entries := slog.String("path", l.config.Lock), slog.Uint64("entries", head.Size)
 	switch l.config.MissingLock {
 	case WarnMissing:
-		warn("no last-seen file: an older copy of the database would not be noticed")
+		l.config.Logger.WarnContext(ctx, "no last-seen file: an older copy of the database would not be noticed", path, entries)
 		return nil
 	case AcceptMissing:
 		d, err := entry.Action{Action: "ledger.lock-missing", Target: "last-seen file", Detail: fmt.Sprintf("accepted at entries=%d", head.Size)}.Draft(system())
@@ -196,7 +194,7 @@ func (l *Log) missing(ctx context.Context, head storage.Head) error {
 		if _, err := l.config.Store.Commit(ctx, storage.Unit{storage.AppendEntry{Entry: d}}); err != nil {
 			return fmt.Errorf("record the missing last-seen file: %w", err)
 		}
-		warn("no last-seen file: accepted, and written into the ledger")
+		l.config.Logger.WarnContext(ctx, "no last-seen file: accepted, and written into the ledger", path, entries)
 		return nil
 	case RefuseMissing:
 	}

@@ -90,7 +90,7 @@ func (sc *scene) liveContent(t *testing.T) [][]live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // only read
+	defer db.Close()
 	file := read(t, sc.db)
 	begin := db.Info().Data
 	var lists [][]live
@@ -112,7 +112,7 @@ func (sc *scene) liveContent(t *testing.T) [][]live {
 				if inline >= 0 {
 					inline += int64(len(k) + len(v))
 				} else {
-					at = int64(uintptr(unsafe.Pointer(unsafe.SliceData(k))) - begin) //nolint:gosec // where bbolt has mapped it
+					at = int64(uintptr(unsafe.Pointer(unsafe.SliceData(k))) - begin)
 				}
 				keys = append(keys, live{fmt.Sprintf("%s key %x", name, k), at, int64(len(k))})
 				if len(v) > 0 {
@@ -177,7 +177,7 @@ func inlineAt(t *testing.T, tx *bbolt.Tx, file []byte, rows [][2][]byte) int64 {
 // TestRot: whichever byte of live content changes in the file, verify says so.
 func TestRot(t *testing.T) {
 	const seed = 20260731
-	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a test that can be repeated
+	random := rand.New(rand.NewPCG(seed, seed))
 	perList := 16
 	if testing.Short() {
 		perList = 4
@@ -190,7 +190,7 @@ func TestRot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // a test's
+	defer file.Close()
 	lists := sc.liveContent(t)
 	flips, missed := 0, 0
 	for _, list := range lists {
@@ -235,7 +235,7 @@ func (sc *scene) found(t *testing.T) bool {
 		}
 		return true
 	}
-	defer s.Close() //nolint:errcheck // only read
+	defer s.Close()
 	c := ledger.VerifyConfig{Store: s, VerifierKey: sc.vkey(t), Lock: sc.lock}
 	sum, err := ledger.Verify(t.Context(), c, nil)
 	return err != nil || sum.Findings > 0

@@ -56,32 +56,30 @@ func shardOfURL(url string) (uint64, bool) {
 
 // extension finds the value of an extension of a TBSCertificate (RFC 5280 §4.1).
 func extension(tbs []byte, id asn1.ObjectIdentifier) (cryptobyte.String, bool) {
-	outer := cryptobyte.String(tbs)
-	var s, wrapped, list cryptobyte.String
-	var present bool
-	tag := func(n uint8) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific() }
-	if !outer.ReadASN1(&s, cbasn1.SEQUENCE) || !s.SkipOptionalASN1(tag(0).Constructed()) || !s.SkipASN1(cbasn1.INTEGER) {
-		return nil, false
-	}
-	for range 5 { // algorithm, issuer, validity, subject, key
-		if !s.SkipASN1(cbasn1.SEQUENCE) {
-			return nil, false
-		}
-	}
-	if !s.SkipOptionalASN1(tag(1)) || !s.SkipOptionalASN1(tag(2)) ||
-		!s.ReadOptionalASN1(&wrapped, &present, tag(3).Constructed()) || !present || !wrapped.ReadASN1(&list, cbasn1.SEQUENCE) {
-		return nil, false
-	}
-	for !list.Empty() {
+	list, ok := extensions(tbs)
+	for ok && !list.Empty() {
 		var one, value cryptobyte.String
 		var of asn1.ObjectIdentifier
-		if !list.ReadASN1(&one, cbasn1.SEQUENCE) || !one.ReadASN1ObjectIdentifier(&of) ||
-			!one.SkipOptionalASN1(cbasn1.BOOLEAN) || !one.ReadASN1(&value, cbasn1.OCTET_STRING) {
-			return nil, false
-		}
-		if of.Equal(id) {
+		ok = list.ReadASN1(&one, cbasn1.SEQUENCE) && one.ReadASN1ObjectIdentifier(&of) &&
+			one.SkipOptionalASN1(cbasn1.BOOLEAN) && one.ReadASN1(&value, cbasn1.OCTET_STRING)
+		if ok && of.Equal(id) {
 			return value, true
 		}
 	}
 	return nil, false
+}
+
+// extensions is the list of a TBSCertificate's extensions.
+func extensions(tbs []byte) (list cryptobyte.String, ok bool) {
+	outer := cryptobyte.String(tbs)
+	var s, wrapped cryptobyte.String
+	var present bool
+	tag := func(n uint8) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific() }
+	ok = outer.ReadASN1(&s, cbasn1.SEQUENCE) && s.SkipOptionalASN1(tag(0).Constructed()) && s.SkipASN1(cbasn1.INTEGER)
+	for range 5 { // algorithm, issuer, validity, subject, key
+		ok = ok && s.SkipASN1(cbasn1.SEQUENCE)
+	}
+	ok = ok && s.SkipOptionalASN1(tag(1)) && s.SkipOptionalASN1(tag(2)) &&
+		s.ReadOptionalASN1(&wrapped, &present, tag(3).Constructed()) && present && wrapped.ReadASN1(&list, cbasn1.SEQUENCE)
+	return list, ok
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/certwright/certwright/api"
+	"github.com/certwright/certwright/policy"
 )
 
 func countAttr(n int) slog.Attr { return slog.Int("count", n) }
@@ -216,9 +217,14 @@ func (s *Server) reloads(ctx context.Context) error {
 
 func (s *Server) reload(ctx context.Context) error {
 	c := &s.options.Config
-	data, err := os.ReadFile(c.Path(c.Policy))
+	file := c.Path(c.Policy)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("policy file: %w", err)
+	}
+	// First by itself: its faults are told with the file's name, which Apply does not know.
+	if _, err := policy.New(policy.Config{File: file, Data: data, WithoutIssuers: true}); err != nil {
+		return err
 	}
 	v, err := s.rooms.policies.Apply(ctx, data, serverPrincipal().String())
 	if err != nil {

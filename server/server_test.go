@@ -252,6 +252,9 @@ func TestReload(t *testing.T) {
 	if !bytes.Equal(again.server.rooms.policies.Engine().Data(), changed) {
 		t.Error("another policy after a restart")
 	}
+	// What is wrong with the file is told with its name, by this server too, whose policy came from the store.
+	again.hangup <- syscall.SIGHUP
+	eventually(t, "the file's name", func() bool { return strings.Contains(again.log.String(), "error=\""+file) })
 }
 
 func TestNotify(t *testing.T) {

@@ -33,14 +33,14 @@ func (f *fixture) findings(t *testing.T) string {
 // no token, and changes none, that the ledger does not tell on.
 func TestForgedTokens(t *testing.T) {
 	const planted = "ffffffffffffffffffffffffffffffff"
-	replace := func(old, new string) func(t *testing.T, f *fixture, id string) storage.Command {
+	replace := func(was, is string) func(t *testing.T, f *fixture, id string) storage.Command {
 		return func(t *testing.T, f *fixture, id string) storage.Command {
 			r, err := f.store.Record(t.Context(), "token", id)
-			if err != nil || !bytes.Contains(r.Body, []byte(old)) {
+			if err != nil || !bytes.Contains(r.Body, []byte(was)) {
 				t.Fatalf("%s, %v", r.Body, err)
 			}
 			return storage.PutRecord{
-				Collection: "token", ID: id, IfVersion: r.Version, Expires: r.Expires, Body: bytes.Replace(r.Body, []byte(old), []byte(new), 1),
+				Collection: "token", ID: id, IfVersion: r.Version, Expires: r.Expires, Body: bytes.Replace(r.Body, []byte(was), []byte(is), 1),
 			}
 		}
 	}

@@ -44,7 +44,7 @@ type childFailure struct {
 
 // verifyChildCommand is hidden: ledger verify runs it.
 func verifyChildCommand(a *app) *cobra.Command {
-	signatures := false
+	var check fileCheck
 	cmd := leaf{
 		use: childCommand + " FILE [flags]", short: "Check a ledger file, for ledger verify",
 		long: `
@@ -58,9 +58,10 @@ certwright ledger verify-file certwright-data/ledger.db --signatures`,
 		run: func(cmd *cobra.Command, args []string) error {
 			debug.SetMaxStack(childStack)
 			watchHeap(args[0])
+			check.file = args[0]
 			out := json.NewEncoder(a.out)
 			last := time.Time{}
-			result, err := a.verifyFile(cmd.Context(), args[0], signatures, func(done, total uint64) {
+			result, err := a.verifyFile(cmd.Context(), check, func(done, total uint64) {
 				if now := time.Now(); now.Sub(last) > 50*time.Millisecond || done == total {
 					last = now
 					_ = out.Encode(fromChild{Done: done, Total: total}) // nobody reads it any more: the end tells
@@ -74,7 +75,7 @@ certwright ledger verify-file certwright-data/ledger.db --signatures`,
 		},
 	}.command()
 	cmd.Hidden = true
-	cmd.Flags().BoolVar(&signatures, "signatures", false, "verify the signature of every certificate too")
+	check.flags(cmd)
 	return cmd
 }
 
@@ -96,18 +97,21 @@ func watchHeap(file string) {
 }
 
 // verifyInChild is verifyFile in another process.
-func (a *app) verifyInChild(ctx context.Context, file string, signatures bool) (checked, error) {
+func (a *app) verifyInChild(ctx context.Context, check fileCheck) (checked, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return checked{}, err
 	}
 	log := &headBuffer{most: childLog}
 	args := []string{os.Args[0], "ledger", childCommand}
-	if signatures {
+	if check.signatures {
 		args = append(args, "--signatures")
 	}
+	for _, each := range check.issuers {
+		args = append(args, "--issuer="+each)
+	}
 	cmd := exec.CommandContext(ctx, program) //nolint:gosec // this program
-	cmd.Args = append(args, "--", file)
+	cmd.Args = append(args, "--", check.file)
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	if err != nil {

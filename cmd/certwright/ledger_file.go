@@ -20,11 +20,21 @@ import (
 	"github.com/certwright/certwright/storage/bolt"
 )
 
+// fileCheck is a check of a ledger's file.
+type fileCheck struct {
+	file       string
+	signatures bool
+	// issuers are files with CA certificates, for signatures; none: that in the data
+	// folder around the file.
+	issuers []string
+}
+
 // verifyFile verifies the ledger of a stopped server, with what lies beside it:
 // the issuing certificates, the last-seen file, the checkpoint key. It runs in a
 // process of its own: see verifyInChild.
-func (a *app) verifyFile(ctx context.Context, file string, signatures bool, show func(done, total uint64)) (checked, error) {
+func (a *app) verifyFile(ctx context.Context, check fileCheck, show func(done, total uint64)) (checked, error) {
 	var result checked
+	file := check.file
 	if !exists(file) {
 		return result, failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
 	}
@@ -32,8 +42,18 @@ func (a *app) verifyFile(ctx context.Context, file string, signatures bool, show
 	if err != nil {
 		return result, err
 	}
-	if verify.Signatures = signatures; signatures && len(verify.Issuers) == 0 {
-		return result, failf(exitFailure, "--signatures needs the issuer's certificate, and there is no %s beside %s", datadir.IssuingCRT, file)
+	if len(check.issuers) > 0 {
+		verify.Issuers = nil
+	}
+	for _, each := range check.issuers {
+		certificates, err := a.readCertificates(each)
+		if err != nil {
+			return result, err
+		}
+		verify.Issuers = append(verify.Issuers, certificates...)
+	}
+	if verify.Signatures = check.signatures; check.signatures && len(verify.Issuers) == 0 {
+		return result, usagef("--signatures needs the issuer's certificate, and there is no %s beside %s; name it with --issuer", datadir.IssuingCRT, file)
 	}
 	store, err := bolt.Open(ctx, bolt.Config{Path: file, ReadOnly: true})
 	if err != nil {
@@ -66,11 +86,7 @@ func damaged(result checked, err error) (checked, error) {
 	if !errors.As(err, &p) || p.Reason != reasonUnreadable {
 		return result, err
 	}
-	detail := p.Error()
-	if p.Err != nil { // which part of the file it is
-		detail += ": " + p.Err.Error()
-	}
-	result.Findings = append(result.Findings, finding{Kind: "database", Subject: "file", Detail: detail})
+	result.Findings = append(result.Findings, finding{Kind: "database", Subject: "file", Detail: p.Error()})
 	return result, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -33,7 +34,7 @@ type finding struct {
 }
 
 func ledgerVerifyCommand(a *app) *cobra.Command {
-	signatures, file := false, ""
+	var check fileCheck
 	cmd := leaf{
 		use: "verify [flags]", short: "Recompute and check the whole ledger",
 		long: `
@@ -43,39 +44,54 @@ the last-seen file, and matches every certificate, policy and token with its ent
 something is wrong, naming each entry, serial or tile.
 
 A running server checks itself. If none is running, the ledger's file in the data
-folder is read, or the one that --file names; nothing is written to it.`,
+folder is read, or the one that --file names; nothing is written to it. For
+--signatures of a copy elsewhere, --issuer names the CA's certificates.`,
 		example: `
 certwright ledger verify
 certwright ledger verify --signatures -o json
-certwright ledger verify --file certwright-data/ledger.db`,
+certwright ledger verify --file certwright-data/ledger.db
+certwright ledger verify --file copy.db --signatures --issuer certwright-data/keys/issuing.crt`,
 		next: "certwright ledger status",
 		args: exactly(),
 		run: func(cmd *cobra.Command, _ []string) error {
-			result, err := a.verifyLedger(cmd.Context(), file, signatures)
+			result, err := a.verifyLedger(cmd.Context(), check)
 			if err != nil {
 				return err
 			}
 			return a.printChecked(result)
 		},
 	}.command()
-	cmd.Flags().BoolVar(&signatures, "signatures", false, "verify the signature of every certificate too")
-	cmd.Flags().StringVar(&file, "file", "", "ledger file of a stopped server (default: that of --data, if no server runs there)")
+	check.flags(cmd)
+	cmd.Flags().StringVar(&check.file, "file", "", "ledger file of a stopped server (default: that of --data, if no server runs there)")
 	a.outputFlag(cmd)
 	_ = cmd.MarkFlagFilename("file", "db")
 	return cmd
 }
 
-func (a *app) verifyLedger(ctx context.Context, file string, signatures bool) (checked, error) {
-	if file == "" && a.server == "" && !listens(ctx, filepath.Join(a.data, "admin.sock")) {
+// flags are those of the command and of its child.
+func (c *fileCheck) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.signatures, "signatures", false, "verify the signature of every certificate too")
+	cmd.Flags().StringArrayVar(&c.issuers, "issuer", nil, "file with a CA's certificate, for the signatures in a ledger file; may be repeated (default: keys/issuing.crt beside it)")
+	_ = cmd.MarkFlagFilename("issuer")
+}
+
+func (a *app) verifyLedger(ctx context.Context, check fileCheck) (checked, error) {
+	if len(check.issuers) > 0 && !check.signatures {
+		return checked{}, usagef("--issuer goes with --signatures")
+	}
+	if check.file == "" && a.server == "" && !listens(ctx, filepath.Join(a.data, "admin.sock")) {
 		if beside := filepath.Join(a.data, "ledger.db"); exists(beside) {
-			file = beside
+			check.file = beside
 		}
 	}
-	if file == "" {
-		return a.verifyAtServer(ctx, signatures)
+	if check.file == "" {
+		if len(check.issuers) > 0 {
+			return checked{}, usagef("--issuer goes with --file; a running server knows its issuers")
+		}
+		return a.verifyAtServer(ctx, check.signatures)
 	}
-	a.note("No server is asked: reading %s.", file)
-	return a.verifyInChild(ctx, file, signatures)
+	a.note("No server is asked: reading %s.", check.file)
+	return a.verifyInChild(ctx, check)
 }
 
 // listens tells whether a server answers at the socket: one that was killed leaves
@@ -148,6 +164,9 @@ func (a *app) printChecked(c checked) error {
 	if err := a.print(c, r); err != nil {
 		return err
 	}
-	return failf(exitFound, "the ledger of %d entries (root %s) has %d findings; keep the file as it is, and compare it with a backup",
-		c.Entries, c.Root, len(c.Findings))
+	what := "the ledger"
+	if c.Root != "" { // it could be read
+		what = fmt.Sprintf("the ledger of %d entries (root %s)", c.Entries, c.Root)
+	}
+	return failf(exitFound, "%s has %s; keep the file as it is, and compare it with a backup", what, counted(len(c.Findings), "finding"))
 }

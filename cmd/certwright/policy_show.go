@@ -54,6 +54,9 @@ const minPrefix = 4
 func (a *app) policyHash(ctx context.Context, text string) (string, error) {
 	number, err := strconv.ParseInt(text, 10, 32)
 	numeric := err == nil && number > 0
+	if !numeric {
+		number = 0
+	}
 	prefix := len(text) >= minPrefix && len(text) <= sha256.Size*2 && strings.Trim(text, "0123456789abcdef") == ""
 	switch {
 	case text == "", prefix && len(text) == sha256.Size*2:
@@ -73,14 +76,20 @@ func (a *app) policyHash(ctx context.Context, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return pick(versions, text, int32(number), prefix)
+}
+
+// pick finds the version with the number, else the one whose hash begins with text.
+func pick(versions []*pb.PolicyVersion, text string, number int32, prefix bool) (string, error) {
 	found := ""
 	for _, v := range versions {
+		begins := prefix && strings.HasPrefix(v.GetSha256(), text)
 		switch {
-		case numeric && int64(v.GetNumber()) == number:
+		case number > 0 && int64(v.GetNumber()) == int64(number):
 			return v.GetSha256(), nil
-		case prefix && strings.HasPrefix(v.GetSha256(), text) && found != "" && found != v.GetSha256():
+		case begins && found != "" && found != v.GetSha256():
 			return "", usagef("%s begins the SHA-256 of more than one policy version; give more digits", text)
-		case prefix && strings.HasPrefix(v.GetSha256(), text):
+		case begins:
 			found = v.GetSha256()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"strconv"
@@ -34,6 +35,7 @@ func plainEnvironment(env *testscript.Env) error {
 //	until COMMAND ARGS...           runs it until it succeeds, for 30 s
 //	tamper FILE OLD NEW             replaces a text by one of the same length
 //	rot FILE BUCKET KEY             changes one bit of a value in a database
+//	plant FILE COLLECTION ID        copies a collection's first record, with a right checksum
 //	circle FILE BUCKET              makes the bucket's top page name itself as the next below
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -49,6 +51,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"until":  until30s,
 		"tamper": tamper,
 		"rot":    rot,
+		"plant":  plant,
 		"circle": circle,
 	}
 }
@@ -119,6 +122,23 @@ func rot(ts *testscript.TestScript, _ bool, args []string) {
 		value := bytes.Clone(b.Get([]byte(args[2])))
 		value[len(value)/2] ^= 1
 		return b.Put([]byte(args[2]), value)
+	}))
+	ts.Check(db.Close())
+}
+
+// plant copies a collection's first record to another ID, with a right checksum.
+func plant(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := bbolt.Open(ts.MkAbs(args[0]), 0o600, nil)
+	ts.Check(err)
+	ts.Check(db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte("record"))
+		k, sealed := b.Cursor().Seek([]byte(args[1] + "\x00"))
+		if !bytes.HasPrefix(k, []byte(args[1]+"\x00")) {
+			ts.Fatalf("there is no record in %s", args[1])
+		}
+		key, value := []byte(args[1]+"\x00"+args[2]), bytes.Clone(sealed[:len(sealed)-4])
+		sum := crc32.Checksum(append(bytes.Clone(key), value...), crc32.MakeTable(crc32.Castagnoli))
+		return b.Put(key, binary.BigEndian.AppendUint32(value, sum))
 	}))
 	ts.Check(db.Close())
 }

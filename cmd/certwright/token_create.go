@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/certwright/certwright/auth/token"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -34,6 +35,8 @@ certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 1
 			switch {
 			case request.GetUses() < 1:
 				return usagef("--uses %d: a token is good for at least one certificate", request.GetUses())
+			case time.Duration(ttl) < token.MinTTL || time.Duration(ttl) > token.MaxTTL:
+				return usagef("--ttl %s is not between %s and %s", ttl.String(), formatDuration(token.MinTTL), formatDuration(token.MaxTTL))
 			case request.GetOwner() == "":
 				return usagef("certwright token create needs --owner: who answers for the certificates")
 			case len(request.GetDnsPatterns())+len(request.GetIpPatterns())+len(request.GetUriPatterns())+len(request.GetEmailPatterns()) == 0:
@@ -86,9 +89,9 @@ func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, f
 	if err != nil {
 		return err
 	}
-	token := answer.GetToken()
+	made := answer.GetToken()
 	if answer.GetSecret() == "" {
-		return failf(exitConflict, "a token was made under this --request-id already, its ID is %s; its secret is not kept, so revoke it and create another", token.GetId())
+		return failf(exitConflict, "a token was made under this --request-id already, its ID is %s; its secret is not kept, so revoke it and create another", made.GetId())
 	}
 	if out != "" {
 		if err := files.stage(filepath.Base(out), []byte(answer.GetSecret()+"\n")); err != nil {
@@ -99,13 +102,13 @@ func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, f
 		}
 		answer.Secret = ""
 	}
-	a.note("Token %s: %s of %s for %s, good for %d, expires %s.", token.GetId(), strings.Join(token.GetProfiles(), ", "), token.GetOwner(),
-		strings.Join(append(append(append(token.GetDnsPatterns(), token.GetIpPatterns()...), token.GetUriPatterns()...), token.GetEmailPatterns()...), ", "),
-		token.GetUses(), stamp(token.GetExpireTime()))
+	a.note("Token %s: %s of %s for %s, good for %d, expires %s.", made.GetId(), strings.Join(made.GetProfiles(), ", "), made.GetOwner(),
+		strings.Join(append(append(append(made.GetDnsPatterns(), made.GetIpPatterns()...), made.GetUriPatterns()...), made.GetEmailPatterns()...), ", "),
+		made.GetUses(), stamp(made.GetExpireTime()))
 	tabular := a.format == "table" || a.format == "wide"
 	switch {
 	case !tabular:
-		return a.print(answer, a.tokenRows(token))
+		return a.print(answer, a.tokenRows(made))
 	case out != "":
 		a.note("Next: certwright cert issue NAME --token-file %s", quote(out))
 		return nil

@@ -27,7 +27,7 @@ func Create(ctx context.Context, dir string, format Format, build func(ctx conte
 	if err != nil {
 		return explain(dir, err)
 	}
-	_ = os.Chmod(dir, 0o700) // one that was there; Read refuses what cannot be mended
+	_ = os.Chmod(dir, 0o700) //nolint:gosec // a folder that was there; Read refuses what cannot be mended
 	unlock, err := lockFolder(dir)
 	if err != nil {
 		return explain(dir, err)

@@ -1,0 +1,39 @@
+package api_test
+
+import (
+	"errors"
+	"io"
+	"testing"
+
+	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
+	"github.com/certwright/certwright/storage"
+)
+
+// TestVerifyLedgerSeesForgedRecords: the server's own verification knows the
+// records of policies and tokens.
+func TestVerifyLedgerSeesForgedRecords(t *testing.T) {
+	w := newWorld(t)
+	active, err := w.store.Record(t.Context(), "policy", "active")
+	w.must(err)
+	_, err = w.store.Commit(t.Context(), storage.Unit{
+		storage.PutRecord{Collection: "policy", ID: "active", IfVersion: active.Version, Body: []byte(`{"number":9,"hash":""}`)},
+		storage.PutRecord{Collection: "token", ID: "ffffffffffffffffffffffffffffffff", Body: []byte(`{}`)},
+	})
+	w.must(err)
+	stream, err := certwrightv1.NewLedgerServiceClient(w.admin).VerifyLedger(t.Context(), &certwrightv1.VerifyLedgerRequest{})
+	w.must(err)
+	kinds := map[string]int{}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		w.must(err)
+		for _, f := range m.GetFindings() {
+			kinds[f.GetKind()]++
+		}
+	}
+	if kinds["policy"] != 1 || kinds["token"] != 1 {
+		t.Errorf("%v", kinds)
+	}
+}
