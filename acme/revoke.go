@@ -17,26 +17,9 @@ import (
 // issued, an account that holds authorizations for all its names, or whoever has
 // its key. What is matched is the whole certificate.
 func (s *Server) revoke(ctx context.Context, q *request) error {
-	var p struct {
-		Certificate string `json:"certificate"`
-		Reason      *int64 `json:"reason"`
-	}
-	if err := q.decode(&p); err != nil {
+	der, reason, err := toRevoke(q)
+	if err != nil {
 		return err
-	}
-	der, err := base64.RawURLEncoding.Strict().DecodeString(p.Certificate)
-	if err != nil || len(der) == 0 {
-		return refuse(Malformed, "the certificate is not base64url of DER")
-	}
-	reason := identity.Unspecified
-	if p.Reason != nil {
-		if *p.Reason < 0 || *p.Reason > 10 {
-			return refuse(BadRevocationReason, "%d is no reason code", *p.Reason)
-		}
-		reason = identity.RevocationReason(*p.Reason)
-	}
-	if _, err := identity.ParseRevocationReason(reason.String()); err != nil {
-		return refuse(BadRevocationReason, "%d is not one of the reasons 0, 1, 3, 4, 5, 9", reason)
 	}
 	c, err := s.store.ByFingerprint(ctx, sha256.Sum256(der))
 	if errors.Is(err, storage.ErrNotFound) {
@@ -49,10 +32,6 @@ func (s *Server) revoke(ctx context.Context, q *request) error {
 	if err != nil {
 		return err
 	}
-	already := refuse(AlreadyRevoked, "the certificate is revoked already")
-	if c.Revocation != nil {
-		return already
-	}
 	if reason == identity.KeyCompromise && q.key == nil && by != c.Requester {
 		return refuse(BadRevocationReason, "keyCompromise blocks the key for ever: it is taken from the key's holder and from the account that asked for the certificate")
 	}
@@ -61,13 +40,39 @@ func (s *Server) revoke(ctx context.Context, q *request) error {
 	})
 	switch {
 	case problem.KindOf(err) == problem.Conflict || err == nil && revoked.Repeated:
-		return already
+		return refuse(AlreadyRevoked, "the certificate is revoked already")
 	case err != nil:
 		return err
 	}
 	q.w.Header().Set("Content-Length", "0")
 	q.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// toRevoke is what the request names: the certificate's DER and the reason.
+func toRevoke(q *request) ([]byte, identity.RevocationReason, error) {
+	var p struct {
+		Certificate string `json:"certificate"`
+		Reason      *int64 `json:"reason"`
+	}
+	if err := q.decode(&p); err != nil {
+		return nil, 0, err
+	}
+	der, err := base64.RawURLEncoding.Strict().DecodeString(p.Certificate)
+	if err != nil || len(der) == 0 {
+		return nil, 0, refuse(Malformed, "the certificate is not base64url of DER")
+	}
+	reason := identity.Unspecified
+	if p.Reason != nil {
+		if *p.Reason < 0 || *p.Reason > 10 {
+			return nil, 0, refuse(BadRevocationReason, "%d is no reason code", *p.Reason)
+		}
+		reason = identity.RevocationReason(*p.Reason)
+	}
+	if _, err := identity.ParseRevocationReason(reason.String()); err != nil {
+		return nil, 0, refuse(BadRevocationReason, "%d is not one of the reasons 0, 1, 3, 4, 5, 9", reason)
+	}
+	return der, reason, nil
 }
 
 // revoker is who revokes, for the ledger, if that one may.
