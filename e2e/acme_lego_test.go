@@ -2,8 +2,7 @@ package e2e
 
 import (
 	"crypto"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"testing"
@@ -58,7 +57,7 @@ func legoClient(t *testing.T, w *acmeWorld, user *legoUser, kind, ip string) *le
 		err = c.Challenge.SetTLSALPN01Provider(tlsalpn01.NewProviderServer(ip, w.alpn))
 	case challenge.DNS01:
 		err = c.Challenge.SetDNS01Provider(legoDNS{w.zone}, dns01.AddRecursiveNameservers([]string{w.zone.addr}),
-			dns01.DisableCompletePropagationRequirement(), dns01.WrapPreCheck(func(string, string, string, dns01.PreCheckFunc) (bool, error) { return true, nil }))
+			dns01.DisableAuthoritativeNssPropagationRequirement(), dns01.WrapPreCheck(func(string, string, string, dns01.PreCheckFunc) (bool, error) { return true, nil }))
 	}
 	check(t, err)
 	return c
@@ -72,7 +71,7 @@ func (w *acmeWorld) client() *http.Client {
 // legoCells are the library lego v4.
 func legoCells(t *testing.T, w *acmeWorld, ip string) map[string]cell {
 	const me = "lego"
-	legolog.Logger = log.New(io.Discard, "", 0)
+	legolog.Logger = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	user := &legoUser{email: me + "@ops.internal", key: newKey(t)}
 	var first *certificate.Resource
 	obtain := func(t *testing.T, user *legoUser, operation, owner, kind, name string) *certificate.Resource {
