@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/api"
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/token"
@@ -124,7 +125,10 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	w.tokens = token.New(token.Config{Store: w.store, Check: func(b identity.Bound) error { return policies.Engine().CheckBound(b) }})
 	inv, err := inventory.New(inventory.Config{Store: w.store, Ledger: w.store, Issuers: []inventory.Issuer{{Name: "issuing", KeyID: keyID}}})
 	w.must(err)
+	orders, err := acme.New(acme.Config{Authority: authority, Policy: policies.Engine, Store: w.store, Base: "https://localhost:8443"})
+	w.must(err)
 	config := api.Config{
+		ACME:      &api.ACME{Accounts: orders, EABKeys: orders, Orders: orders, Directory: orders.Directory()},
 		Authority: authority, Policies: policies, Refusals: refusals, Ledger: log, Store: w.store, Tokens: w.tokens, Inventory: inv,
 		Authenticators: []api.Authenticator{w.tokens, local.New(local.Config{})},
 		Roots:          []*x509.Certificate{root}, LedgerLock: filepath.Join(dir, "ledger.lock"),
