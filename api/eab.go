@@ -15,9 +15,6 @@ type eabService struct {
 	*Server
 }
 
-// maxEABName is the longest name or owner of an EAB key.
-const maxEABName = 128
-
 // CreateEABKey implements certwright.v1.EABService.
 func (s *eabService) CreateEABKey(ctx context.Context, in *certwrightv1.CreateEABKeyRequest) (*certwrightv1.CreateEABKeyResponse, error) {
 	acme, err := s.acme()
@@ -28,11 +25,6 @@ func (s *eabService) CreateEABKey(ctx context.Context, in *certwrightv1.CreateEA
 	if err != nil {
 		return nil, err
 	}
-	if spec.Bound != nil {
-		if err := s.config.Policies.Engine().CheckBound(*spec.Bound); err != nil {
-			return nil, err
-		}
-	}
 	key, hmac, err := acme.EABKeys.CreateEAB(ctx, spec)
 	if err != nil {
 		return nil, err
@@ -40,28 +32,20 @@ func (s *eabService) CreateEABKey(ctx context.Context, in *certwrightv1.CreateEA
 	return &certwrightv1.CreateEABKeyResponse{Key: s.eabMessage(key), HmacKey: hmac, Directory: acme.Directory}, nil
 }
 
-// eabSpec is the request in the ACME server's terms, its form checked.
+// eabSpec is the request in the ACME server's terms. The form of name and owner is
+// the ACME server's to check.
 func eabSpec(in *certwrightv1.CreateEABKeyRequest, creator string) (enrol.EABSpec, error) {
 	spec := enrol.EABSpec{Name: in.GetName(), Owner: in.GetOwner(), TTL: in.GetTtl().AsDuration(), Creator: creator}
 	if spec.Name == "" {
 		spec.Name = spec.Owner
 	}
-	patterns := len(in.GetDnsPatterns()) + len(in.GetIpPatterns())
 	switch {
 	case spec.Name == "":
 		return spec, invalid("name", "", "an EAB key has a name or an owner: grants know its accounts by it", "a name")
-	case !plainName(spec.Name):
-		return spec, invalid("name", "", "the name of an EAB key cannot be this", "1 to 128 printable characters")
-	case spec.Owner != "" && !plainName(spec.Owner):
-		return spec, invalid("owner", "", "the owner cannot be this", "1 to 128 printable characters")
 	case in.GetTtl() != nil && (in.GetTtl().CheckValid() != nil || spec.TTL <= 0):
 		return spec, invalid("ttl", "", "the lifetime is not a positive duration", "60s and more; none for no end")
 	case in.GetUses() < -1:
 		return spec, invalid("uses", "", "the number of uses is negative", "1 and more; 0 is 1, -1 any number")
-	case len(in.GetProfiles()) == 0 && (patterns > 0 || in.GetNoChallenges()):
-		return spec, invalid("profiles", "", "names are for a grant of the key's own, which needs profiles", "profiles of the active policy")
-	case len(in.GetProfiles()) > 0 && (patterns == 0 || spec.Owner == ""):
-		return spec, invalid("dns_patterns", "", "a grant of the key's own needs names and an owner", "patterns of the policy")
 	}
 	switch uses := in.GetUses(); {
 	case uses == 0:
@@ -69,23 +53,26 @@ func eabSpec(in *certwrightv1.CreateEABKeyRequest, creator string) (enrol.EABSpe
 	case uses > 0:
 		spec.Uses = uint32(uses)
 	}
-	if len(in.GetProfiles()) > 0 {
-		spec.Bound = &identity.Bound{
-			Name: "eab:" + spec.Name, Profiles: in.GetProfiles(), Owner: spec.Owner, NoChallenges: in.GetNoChallenges(),
-			Allow: identity.Names{DNS: in.GetDnsPatterns(), IP: in.GetIpPatterns()},
-		}
-	}
-	return spec, nil
+	var err error
+	spec.Bound, err = eabGrant(in)
+	return spec, err
 }
 
-// plainName tells whether a text can be a name or owner.
-func plainName(text string) bool {
-	for _, c := range text {
-		if c < ' ' || c == 0x7f || c == '\ufffd' {
-			return false
-		}
+// eabGrant is the grant of the key's own; nil if there is none.
+func eabGrant(in *certwrightv1.CreateEABKeyRequest) (*identity.Bound, error) {
+	patterns := len(in.GetDnsPatterns()) + len(in.GetIpPatterns())
+	switch {
+	case len(in.GetProfiles()) == 0 && (patterns > 0 || in.GetNoChallenges()):
+		return nil, invalid("profiles", "", "names are for a grant of the key's own, which needs profiles", "profiles of the active policy")
+	case len(in.GetProfiles()) == 0:
+		return nil, nil
+	case patterns == 0 || in.GetOwner() == "":
+		return nil, invalid("dns_patterns", "", "a grant of the key's own needs names and an owner", "patterns of the policy")
 	}
-	return text != "" && len(text) <= maxEABName
+	return &identity.Bound{
+		Name: "eab", Profiles: in.GetProfiles(), Owner: in.GetOwner(), NoChallenges: in.GetNoChallenges(),
+		Allow: identity.Names{DNS: in.GetDnsPatterns(), IP: in.GetIpPatterns()},
+	}, nil
 }
 
 // RevokeEABKey implements certwright.v1.EABService.

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/api"
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/token"
@@ -130,7 +131,10 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	w.must(err)
 	operations, err := bulk.New(bulk.Config{Store: w.store, Authority: authority, Inventory: inv, Step: 2})
 	w.must(err)
+	orders, err := acme.New(acme.Config{Authority: authority, Policy: policies.Engine, Store: w.store, Base: "https://localhost:8443"})
+	w.must(err)
 	config := api.Config{
+		ACME: &api.ACME{Accounts: orders, EABKeys: orders, Orders: orders, Directory: orders.Directory()},
 		CRLs: crls, Bulk: operations,
 		Authority: authority, Policies: policies, Refusals: refusals, Ledger: log, Store: w.store, Tokens: w.tokens, Inventory: inv,
 		Authenticators: []api.Authenticator{w.tokens, local.New(local.Config{})},

@@ -106,17 +106,8 @@ func (s *certificateService) ReplaceCertificates(ctx context.Context, in *certwr
 	if err != nil {
 		return nil, err
 	}
-	if in.GetFilter() == "" {
-		return nil, invalid("filter", "", "which certificates? A filter is needed", `state = ISSUED for all`)
-	}
-	before := in.GetBefore().AsTime()
-	if in.GetBefore().CheckValid() != nil || before.After(s.config.Now().AddDate(10, 0, 0)) || before.Before(time.Unix(0, 0)) || in.GetBefore() == nil {
-		return nil, invalid("before", "", "the time is missing or cannot be", "a time within ten years")
-	}
-	if e := in.GetExplanationUrl(); e != "" {
-		if u, err := url.Parse(e); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || len(e) > maxExplanation {
-			return nil, invalid("explanation_url", "", "the explanation is no URL", "https://…, at most 512 octets")
-		}
+	if err := s.checkReplace(in); err != nil {
+		return nil, err
 	}
 	hit, err := s.toReplace(ctx, in.GetFilter())
 	if err != nil {
@@ -129,7 +120,26 @@ func (s *certificateService) ReplaceCertificates(ctx context.Context, in *certwr
 	if in.GetValidateOnly() || len(hit) == 0 {
 		return out, nil
 	}
-	return out, acme.Orders.ReplaceBy(ctx, hit, before, in.GetExplanationUrl())
+	return out, acme.Orders.ReplaceBy(ctx, hit, in.GetBefore().AsTime(), in.GetExplanationUrl())
+}
+
+// checkReplace checks the request's form.
+func (s *certificateService) checkReplace(in *certwrightv1.ReplaceCertificatesRequest) error {
+	before := in.GetBefore().AsTime()
+	switch {
+	case in.GetFilter() == "":
+		return invalid("filter", "", "which certificates? A filter is needed", "state = ISSUED for all")
+	case in.GetBefore() == nil, in.GetBefore().CheckValid() != nil, before.Before(time.Unix(0, 0)), before.After(s.config.Now().AddDate(10, 0, 0)):
+		return invalid("before", "", "the time is missing or cannot be", "a time within ten years")
+	case in.GetExplanationUrl() != "" && !isLink(in.GetExplanationUrl()):
+		return invalid("explanation_url", "", "the explanation is no URL", "https://…, at most 512 octets")
+	}
+	return nil
+}
+
+func isLink(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && len(text) <= maxExplanation
 }
 
 // toReplace are the certificates in use that the filter selects.

@@ -10,8 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -40,7 +39,7 @@ func (u *user) GetRegistration() *registration.Resource { return u.registration 
 // acme gets a certificate for this machine's loopback address over ACME, by
 // lego's library with http-01, for an account that is bound to team-web.
 func (s *stage) acme() error {
-	legolog.Logger = log.New(io.Discard, "", 0)
+	legolog.Logger = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	if _, err := s.run(0, "eab", "create", "--owner", "team-web", "--profile", "server", "--ip", "127.0.0.1", "--out", "web.eab"); err != nil {
 		return err
 	}
