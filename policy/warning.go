@@ -25,10 +25,8 @@ func (s PrincipalSpec) without() string {
 		return "a join token carries its own grant and takes no other"
 	case key == "role" && value != "admin":
 		return "only join tokens have the role " + value + " in this version, and a join token carries its own grant"
-	case key == "local_socket" || key == "role":
+	case key == "local_socket" || key == "role" || key == "acme" || key == "eab" || key == "account":
 		return ""
-	case key == "eab" || key == "account":
-		key = "acme (" + key + ")"
 	}
 	return "there is no authenticator for " + key + " in this version"
 }

@@ -22,6 +22,7 @@ import (
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/setup"
+	"github.com/certwright/certwright/storage/bolt"
 )
 
 func TestDevServer(t *testing.T) {
@@ -288,7 +289,8 @@ func TestNotify(t *testing.T) {
 // TestDrain: what is under way when the server stops is finished, and its entries
 // are under the last checkpoint.
 func TestDrain(t *testing.T) {
-	r := start(t, load(t, t.TempDir(), true))
+	config := load(t, t.TempDir(), true)
+	r := start(t, config)
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
@@ -298,11 +300,16 @@ func TestDrain(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	head, err := r.server.rooms.store.Head(t.Context())
+	r.end()
+	store, err := bolt.Open(t.Context(), bolt.Config{Path: filepath.Join(config.Data, "ledger.db"), ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.end()
+	defer store.Close()
+	head, err := store.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if got := r.server.rooms.log.Stats().Size; got != head.Size {
 		t.Errorf("the last checkpoint has %d of %d entries", got, head.Size)
 	}

@@ -45,12 +45,6 @@ func manual(key string) string {
 		return "Who signs the answers. responder: a responder certificate with a key of its own, which\neach issuer issues and renews by itself; the issuer's key stands in while there is none.\nissuer: the issuer's key."
 	case "ocsp.cache_bytes":
 		return "Most memory that kept answers may take, in bytes."
-	case "crl.lifetime":
-		return "How long a list lasts, from thisUpdate to nextUpdate. 15m to 90d. It is built anew at a\nthird of that."
-	case "crl.rebuild_delay":
-		return "How long after a revocation the shard's list is built; what is revoked meanwhile comes\ninto the same list. 1s to 1h."
-	case "crl.complete_limit":
-		return "Most entries of an issuer's complete list, at /crl/ISSUER.crl; with more there is none.\n0: there never is one."
 	case "acme.eab":
 		return "Whether accounts need an external account binding: required, optional or off. \"eab\ncreate\" makes the keys."
 	case "acme.http01_port":
@@ -81,6 +75,12 @@ func manual(key string) string {
 		return "Orders of one account for one name in an hour. -1: no limit."
 	case "acme.limits.failures":
 		return "Failed validations of one account for one name in an hour. -1: no limit."
+	case "crl.lifetime":
+		return "How long a list lasts, from thisUpdate to nextUpdate. 15m to 90d. It is built anew at a\nthird of that."
+	case "crl.rebuild_delay":
+		return "How long after a revocation the shard's list is built; what is revoked meanwhile comes\ninto the same list. 1s to 1h."
+	case "crl.complete_limit":
+		return "Most entries of an issuer's complete list, at /crl/ISSUER.crl; with more there is none.\n0: there never is one."
 	case "crl.shards":
 		return "How many shards an issuer's CRL has, 1 to 1024. Each certificate names its shard for\never; a change holds for new certificates."
 	case "limits.grpc_bytes":
