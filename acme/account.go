@@ -70,6 +70,9 @@ func (s *Server) newAccount(ctx context.Context, q *request) error {
 	if err := q.decode(&p); err != nil {
 		return err
 	}
+	if err := s.usable(ctx, q.key); err != nil {
+		return err
+	}
 	a, err := s.draftAccount(q.key)
 	if err != nil {
 		return err

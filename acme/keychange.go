@@ -41,6 +41,9 @@ func (s *Server) keyChange(ctx context.Context, q *request) error {
 	if err := s.checkKeyChange(q, inner.Payload); err != nil {
 		return err
 	}
+	if err := s.usable(ctx, inner.Key); err != nil {
+		return err
+	}
 	fresh, err := s.draftAccount(inner.Key)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/certwright/certwright/acme/jws"
 	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -89,6 +90,15 @@ func checkAccountKey(key *jose.JSONWebKey) error {
 		return refuse(BadPublicKey, "%s", f.Detail).because(err)
 	}
 	return nil
+}
+
+// usable refuses a key that is known as compromised: it can be no account's.
+func (s *Server) usable(ctx context.Context, key *jose.JSONWebKey) error {
+	err := s.authority.Blocked(ctx, key.Key)
+	if problem.KindOf(err) == problem.BadCSR {
+		return refuse(BadPublicKey, "%s", asFault(err).Detail).because(err)
+	}
+	return err
 }
 
 func (q *request) verifyAccount(ctx context.Context, msg *jws.Message) error {

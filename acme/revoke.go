@@ -82,7 +82,7 @@ func (s *Server) revoker(ctx context.Context, q *request, c storage.Certificate)
 		if err != nil || id != c.SPKI {
 			return "", refuse(Unauthorized, "the request is signed neither by the certificate's key nor by an account")
 		}
-		return c.Requester, nil
+		return "acme-key:" + id.String(), nil // whoever has the key: perhaps not its owner
 	}
 	if c.Requester == actor(q.account.ID) {
 		return c.Requester, nil

@@ -61,6 +61,12 @@ func (a *Authority) block(ctx context.Context, row storage.Certificate, actor st
 	return err
 }
 
+// Blocked refuses a key that is known as compromised: BadCSR with reason
+// BLOCKED_KEY. For keys that stand in no certificate, such as an account's.
+func (a *Authority) Blocked(ctx context.Context, key crypto.PublicKey) error {
+	return a.blockedToo(ctx, key, nil)
+}
+
 // blockedToo adds the broken rule that a key is blocked to what else is wrong
 // with a request; err, perhaps nil, if it is not.
 func (a *Authority) blockedToo(ctx context.Context, key crypto.PublicKey, err error) error {

@@ -89,6 +89,35 @@ func TestWithTheAuthority(t *testing.T) {
 	}
 }
 
+// TestRevokedResponder: a responder whose certificate is revoked signs nothing
+// any more; it gets another key and certificate.
+func TestRevokedResponder(t *testing.T) {
+	authority, responder, _ := withAuthority(t, newKey(t, "ecdsa-p256"))
+	if err := responder.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	was := responder.issuers[0].delegated.Load()
+	serial, err := identity.SerialFromBig(was.serial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = authority.Revoke(t.Context(), ca.Revocation{
+		Issuer: responder.issuers[0].keyID, Serial: serial, Reason: identity.KeyCompromise, Actor: "local_socket:admin",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if responder.issuers[0].delegated.Load() != nil {
+		t.Error("the revoked responder certificate is still in use")
+	}
+	if err := responder.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now := responder.issuers[0].delegated.Load(); now == nil || now.serial.Cmp(was.serial) == 0 {
+		t.Error("there is no other responder certificate")
+	}
+}
+
 // withAuthority joins an authority and a responder as the server does.
 func withAuthority(t *testing.T, key crypto.Signer) (authority *ca.Authority, responder *Responder, issuer *x509.Certificate) {
 	t.Helper()

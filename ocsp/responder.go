@@ -141,6 +141,12 @@ func (r *Responder) Changed(issuer identity.KeyID, serial identity.Serial) {
 		k := key{is.number, v, serial}
 		r.cache.shard(k).forget(k)
 	}
+	// A responder certificate says of itself that it need not be checked, so that a
+	// revoked one must not sign again, nor its answers be served.
+	if s := is.delegated.Load(); s != nil && s.serial.Cmp(serial.Big()) == 0 && is.delegated.CompareAndSwap(s, nil) {
+		r.Reset()
+		r.logger.Warn("OCSP responder certificate was revoked", slog.String("issuer", is.name))
+	}
 }
 
 // Reset forgets every answer, for when changes may have been missed.

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -25,6 +26,7 @@ type signer struct {
 	algorithm   []byte      // DER of the AlgorithmIdentifier
 	keyHash     []byte      // SHA-1 of the key's BIT STRING
 	certificate []byte      // DER; nil: the issuer's own key
+	serial      *big.Int    // of the certificate
 	notAfter    time.Time   // of the certificate, or the issuer's
 	renewAt     time.Time   // of a delegated certificate
 }
@@ -39,7 +41,7 @@ func newSigner(key crypto.Signer, cert *x509.Certificate) (*signer, error) {
 		return nil, errors.New("the key is not that of the certificate")
 	}
 	sum := sha1.Sum(bits) //nolint:gosec // see the import
-	s := &signer{key: key, keyHash: sum[:], notAfter: cert.NotAfter, hash: crypto.SHA256}
+	s := &signer{key: key, keyHash: sum[:], serial: cert.SerialNumber, notAfter: cert.NotAfter, hash: crypto.SHA256}
 	oid, parameters := oidECDSA2, []byte(nil)
 	switch k := cert.PublicKey.(type) {
 	case *ecdsa.PublicKey:

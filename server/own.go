@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -228,8 +229,18 @@ func (o *ownCertificate) tell() {
 // beside it under another name.
 func newServerKey(ctx context.Context, c *config.Config) (crypto.Signer, error) {
 	path := filepath.Join(c.Data, datadir.ServerKey)
-	if err := os.Rename(path, path+".compromised"); err != nil {
+	next, old := path+".new", path+".compromised"
+	for _, left := range []string{next, old} { // by a change that was killed
+		if err := os.Remove(left); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	signer, err := keys.Create(ctx, keys.Config{URI: "file:" + datadir.ServerKey + ".new", Dir: c.Data, Passphrase: c.Passphrase()}, keys.ECDSAP256)
+	if err != nil {
 		return nil, err
 	}
-	return keys.Create(ctx, keys.Config{URI: "file:" + datadir.ServerKey, Dir: c.Data, Passphrase: c.Passphrase()}, keys.ECDSAP256)
+	if err := os.Link(path, old); err != nil {
+		return nil, err
+	}
+	return signer, os.Rename(next, path) // there is a key at every moment
 }
