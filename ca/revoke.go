@@ -178,3 +178,35 @@ func (a *Authority) revocation(issuer identity.KeyID, serial identity.Serial, re
 	}
 	return storage.Revoke{Entry: draft, Issuer: issuer, Serial: serial, Reason: reason, At: at}, nil
 }
+
+// BlockKeys are the commands that block the keys of certificates that are not
+// revoked with them, such as those that are revoked or expired already, each with
+// its entry in the ledger; none for a key that is blocked. They are for the
+// caller's unit. The error is the store's.
+func (a *Authority) BlockKeys(ctx context.Context, rows []storage.Certificate, actor string) (storage.Unit, error) {
+	var unit storage.Unit
+	seen := map[identity.KeyID]bool{}
+	for _, row := range rows {
+		if seen[row.SPKI] {
+			continue
+		}
+		seen[row.SPKI] = true
+		_, err := a.store.Record(ctx, blockedCollection, row.SPKI.String())
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, storage.ErrNotFound) {
+			return nil, err
+		}
+		put, err := a.blockRecord(row, actor)
+		if err != nil {
+			return nil, err
+		}
+		draft, err := entry.Action{Action: "key.blocked", Target: row.SPKI.String(), Detail: "serial " + row.Serial.String()}.Draft(actor)
+		if err != nil {
+			return nil, err
+		}
+		unit = append(unit, storage.AppendEntry{Entry: draft}, put)
+	}
+	return unit, nil
+}

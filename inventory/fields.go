@@ -43,6 +43,23 @@ func fields() []filter.Field {
 	}
 }
 
+// Changing are those of the fields a filter names whose value for the same
+// certificate may be another one later: what the filter selects may then change
+// without a new certificate. The error is Search's for a filter.
+func Changing(text string) ([]string, error) {
+	f, err := filter.Compile(text, fields())
+	if err != nil {
+		return nil, err
+	}
+	var changing []string
+	for _, name := range f.Fields() {
+		if name == "state" || name == "superseded" || strings.HasPrefix(name, "labels.") {
+			changing = append(changing, name)
+		}
+	}
+	return changing, nil
+}
+
 func lower(text string) (string, error) { return strings.ToLower(text), nil }
 
 func canonicalSerial(text string) (string, error) {

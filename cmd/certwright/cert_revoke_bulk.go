@@ -32,7 +32,8 @@ func (f *revokeFlags) bulk(ctx context.Context, a *app, filter string, reason pb
 		a.note("Nothing was revoked.")
 		return a.print(shown, a.operationRows(shown))
 	}
-	if b.GetTotal() == 0 {
+	// With keyCompromise there may be keys to block of what is revoked already.
+	if b.GetTotal() == 0 && reason != pb.Revocation_KEY_COMPROMISE {
 		a.note("The filter selects nothing that can be revoked.")
 		return a.print(shown, a.operationRows(shown))
 	}
@@ -59,6 +60,9 @@ func (a *app) confirmCount(b *pb.BulkRevocation) error {
 	}
 	a.noteSample(b)
 	a.note("%d of %d lines of renewal lose their newest valid certificate.", b.GetLineagesLost(), b.GetLineages())
+	if b.GetReason() == pb.Revocation_KEY_COMPROMISE {
+		a.note("The keys of all that the filter selects are blocked for ever, revoked and expired certificates' too.")
+	}
 	want := strconv.FormatUint(b.GetTotal(), 10)
 	_, _ = fmt.Fprintf(a.err, "Type %s to revoke them: ", want)
 	line, err := bufio.NewReader(a.in).ReadString('\n')

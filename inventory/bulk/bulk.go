@@ -6,7 +6,8 @@
 // certificates and moves the place, so that a kill at any point leaves each
 // serial revoked once, and counted once. Certificates that are revoked or
 // abandoned already, that have expired, or whose intent is at Order.Before or
-// later, are left out.
+// later, are left out. With the reason keyCompromise the keys of those that the
+// filter selects before Order.Before are blocked even so.
 package bulk
 
 import (
@@ -72,7 +73,9 @@ func New(cfg Config) (*Operations, error) {
 
 // Order says what is to be revoked, why and by whom.
 type Order struct {
-	Filter    string // AIP-160, over the inventory's fields; not empty
+	// Filter is AIP-160 over those of the inventory's fields that never change: not
+	// state, superseded and labels. Not empty.
+	Filter    string
 	Reason    identity.RevocationReason
 	Actor     string // as in the ledger: "method:ID"
 	RequestID string // of the actor; the same order again is the same operation. Empty: none
@@ -190,8 +193,26 @@ func (o *Operations) check(ctx context.Context, order Order) error {
 	if _, err := identity.ParseRevocationReason(order.Reason.String()); err != nil {
 		return &problem.Problem{Kind: problem.Malformed, Reason: "REVOCATION_REASON", Rule: "reason", Detail: err.Error()}
 	}
+	if err := lasting(order.Filter); err != nil {
+		return err
+	}
 	_, err := o.cfg.Inventory.Search(ctx, inventory.Question{Filter: order.Filter, OrderBy: walk, PageSize: 1})
 	return err
+}
+
+// lasting refuses a filter over what may change between what is shown and what is
+// done: it could revoke what nobody was shown.
+func lasting(filter string) error {
+	changing, err := inventory.Changing(filter)
+	if err != nil || len(changing) == 0 {
+		return err
+	}
+	return &problem.Problem{
+		Kind: problem.Malformed, Reason: "FILTER_INVALID", Rule: "filter", Value: fmt.Sprintf("%.64s", changing[0]),
+		Detail: fmt.Sprintf("%.64s may change after the certificates were shown: a bulk revocation cannot select by it", changing[0]),
+		Help: "Select by what stays: owner, name, serial, spki_sha256, requester, issuer, profile, policy_version, create_time, not_after. " +
+			"What is revoked, abandoned or expired is left out in any case, and what is issued after the preview too (before_index).",
+	}
 }
 
 func newID(order Order) string {

@@ -114,8 +114,13 @@ func (w *world) key() *ecdsa.PrivateKey {
 
 func (w *world) issue(owner, name string) storage.Certificate {
 	w.t.Helper()
+	return w.issueFor(w.key(), owner, name)
+}
+
+func (w *world) issueFor(key *ecdsa.PrivateKey, owner, name string) storage.Certificate {
+	w.t.Helper()
 	got, err := w.authority.Issue(w.t.Context(), identity.Request{
-		Kind: identity.X509, Profile: "server", PublicKey: w.key().Public(), Owner: owner,
+		Kind: identity.X509, Profile: "server", PublicKey: key.Public(), Owner: owner,
 		Principal:   identity.Principal{Method: identity.LocalSocket, ID: "admin"},
 		Identifiers: []identity.Identifier{{Type: identity.DNS, Value: name}},
 	}, ca.Attach{})
@@ -190,9 +195,9 @@ func TestBulk(t *testing.T) {
 // TestLineage: a superseded certificate leaves its line a newer one.
 func TestLineage(t *testing.T) {
 	w := newWorld(t)
+	older := w.issue("team-a", "a.internal")
 	w.issue("team-a", "a.internal")
-	w.issue("team-a", "a.internal")
-	radius, _, _, err := w.Preview(t.Context(), order(`superseded = true`))
+	radius, _, _, err := w.Preview(t.Context(), order(fmt.Sprintf(`serial = "%s"`, older.Serial)))
 	w.must(err)
 	if radius.Certificates != 1 || radius.Lineages != 1 || radius.Lost != 0 {
 		t.Errorf("%+v", radius)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
@@ -105,10 +107,13 @@ func (o *Operations) step(ctx context.Context, id string, r record, version uint
 	if err != nil {
 		return err
 	}
-	var hit []storage.Certificate
+	var hit, spared []storage.Certificate
 	for _, row := range page.Rows {
-		if o.hit(row.Certificate, r.Before) {
+		switch {
+		case o.hit(row.Certificate, r.Before):
 			hit = append(hit, row.Certificate)
+		case row.Index < r.Before:
+			spared = append(spared, row.Certificate)
 		}
 	}
 	r.Place = page.Next
@@ -116,14 +121,30 @@ func (o *Operations) step(ctx context.Context, id string, r record, version uint
 	if page.Next == "" || beyond(page.Rows, r.Before) {
 		r.Ended = o.cfg.Now().UTC()
 	}
-	if len(hit) == 0 {
-		return o.save(ctx, id, r, version)
-	}
 	put, err := r.put(id, version)
 	if err != nil {
 		return err
 	}
-	return o.cfg.Authority.RevokeAll(ctx, hit, r.Reason, r.Actor, []storage.Command{put})
+	attach := storage.Unit{put}
+	if r.Reason == identity.KeyCompromise {
+		blocks, err := o.cfg.Authority.BlockKeys(ctx, without(spared, hit), r.Actor)
+		if err != nil {
+			return err
+		}
+		attach = append(attach, blocks...)
+	}
+	if len(hit) == 0 {
+		_, err = o.cfg.Store.Commit(ctx, attach)
+		return err
+	}
+	return o.cfg.Authority.RevokeAll(ctx, hit, r.Reason, r.Actor, attach)
+}
+
+// without leaves out the rows whose key one of the others has too.
+func without(rows, others []storage.Certificate) []storage.Certificate {
+	return slices.DeleteFunc(rows, func(row storage.Certificate) bool {
+		return slices.ContainsFunc(others, func(other storage.Certificate) bool { return other.SPKI == row.SPKI })
+	})
 }
 
 func (o *Operations) end(ctx context.Context, id string, r record, version uint64, cause error) error {

@@ -61,6 +61,7 @@ type Row func(field string) any
 type Filter struct {
 	match      func(Row) bool
 	conditions []Condition
+	fields     []string
 }
 
 // Condition is one comparison that every matching row fulfils: the filter's
@@ -77,6 +78,10 @@ func (f Filter) Match(row Row) bool { return f.match == nil || f.match(row) }
 
 // Conditions are what every matching row fulfils, for choosing an index.
 func (f Filter) Conditions() []Condition { return f.conditions }
+
+// Fields are the names of all fields that the filter names, each once, sorted; of
+// a Map with the key: labels.team.
+func (f Filter) Fields() []string { return f.fields }
 
 // Compile reads a filter over the fields. An error is a *problem.Problem of Kind
 // Malformed and Reason FILTER_INVALID that says what is wrong and what is known.
@@ -101,7 +106,8 @@ func Compile(text string, fields []Field) (Filter, error) {
 	if err != nil {
 		return Filter{}, err
 	}
-	return Filter{match: match, conditions: c.top(parsed.GetExpr())}, nil
+	slices.Sort(c.named)
+	return Filter{match: match, fields: slices.Compact(c.named), conditions: c.top(parsed.GetExpr())}, nil
 }
 
 // place is the innermost message of the parser, whose errors draw one picture
@@ -128,6 +134,7 @@ func invalid(fields []Field, format string, args ...any) error {
 type compiler struct {
 	fields []Field
 	terms  int
+	named  []string // fields, as they are met
 }
 
 func (c *compiler) boolean(e *expr.Expr) (func(Row) bool, error) {
@@ -188,6 +195,7 @@ func (c *compiler) bare(e *expr.Expr) (func(Row) bool, error) {
 	if !ok || f.Type != Bool {
 		return nil, invalid(c.fields, "%.64q alone is not a condition", name)
 	}
+	c.named = append(c.named, f.Name)
 	return func(r Row) bool { v, _ := r(f.Name).(bool); return v }, nil
 }
 
@@ -206,6 +214,7 @@ func (c *compiler) condition(operator string, left, right *expr.Expr) (Condition
 	if !ok || !known {
 		return Condition{}, f, invalid(c.fields, "there is no field %.64q", name)
 	}
+	c.named = append(c.named, f.Name)
 	value, ok := literal(right)
 	if !ok {
 		return Condition{}, f, invalid(c.fields, "%s: the value is not a text, number or time", name)
