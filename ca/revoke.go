@@ -41,6 +41,8 @@ type Change struct {
 	Issuer identity.KeyID
 	Serial identity.Serial
 	Shard  uint16 // of the CRL
+	// Blocked is the key that is blocked from now on; zero: none is.
+	Blocked identity.KeyID
 }
 
 func changeOf(row storage.Certificate) Change {
@@ -85,7 +87,11 @@ func (a *Authority) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 		}
 	}
 	if err == nil || maybeDurable(err) {
-		a.revoked(changeOf(row))
+		change := changeOf(row)
+		if r.Reason == identity.KeyCompromise {
+			change.Blocked = row.SPKI
+		}
+		a.revoked(change)
 	}
 	if err != nil {
 		return Revoked{}, storeProblem(err)
@@ -122,6 +128,9 @@ func (a *Authority) revokedBefore(ctx context.Context, r Revocation, row storage
 		if err := a.block(ctx, row, r.Actor); err != nil {
 			return Revoked{}, storeProblem(err)
 		}
+		change := changeOf(row)
+		change.Blocked = row.SPKI
+		a.revoked(change)
 		p.Help = "its key is blocked from now on: nothing is issued for it"
 	}
 	return Revoked{}, p

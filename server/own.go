@@ -174,9 +174,14 @@ func renewAt(notBefore, notAfter time.Time) time.Time {
 }
 
 // lost hears of a revocation, and has another certificate issued if it is of the
-// one in use.
-func (o *ownCertificate) lost(serial identity.Serial) {
-	if cert := o.current.Load(); cert == nil || cert.Leaf.SerialNumber.Cmp(serial.Big()) != 0 {
+// one in use, or blocks its key.
+func (o *ownCertificate) lost(c ca.Change) {
+	cert := o.current.Load()
+	if cert == nil {
+		return
+	}
+	key, err := identity.KeyIDOf(cert.Leaf.PublicKey)
+	if cert.Leaf.SerialNumber.Cmp(c.Serial.Big()) != 0 && (err != nil || key != c.Blocked) {
 		return
 	}
 	select {

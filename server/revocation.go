@@ -86,6 +86,6 @@ func (r *rooms) revoked(c ca.Change) {
 	r.ocsp.Changed(c.Issuer, c.Serial)
 	r.crls.Changed(c)
 	if r.own != nil {
-		r.own.lost(c.Serial)
+		r.own.lost(c)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/ocsp"
+	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -59,6 +60,30 @@ func (r *running) revoke(leaf *x509.Certificate, reason identity.RevocationReaso
 	if err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// TestKeyBlockedLater: the server's key is reported as compromised for a
+// certificate that was revoked before for another reason: it takes another key.
+func TestKeyBlockedLater(t *testing.T) {
+	r := start(t, load(t, t.TempDir(), true))
+	own := r.server.rooms.own
+	first := own.current.Load().Leaf
+	r.revoke(first, identity.Superseded)
+	eventually(t, "another certificate", func() bool { return own.current.Load().Leaf != first })
+	serial, err := identity.SerialFromBig(first.SerialNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := r.server.rooms.authority
+	_, err = authority.Revoke(t.Context(), ca.Revocation{
+		Issuer: authority.Issuers()[0].KeyID, Serial: serial, Reason: identity.KeyCompromise, Actor: "local_socket:admin",
+	})
+	if problem.KindOf(err) != problem.Conflict {
+		t.Fatalf("the reason stays: %v", err)
+	}
+	eventually(t, "another key", func() bool {
+		return !bytes.Equal(own.current.Load().Leaf.RawSubjectPublicKeyInfo, first.RawSubjectPublicKeyInfo)
+	})
 }
 
 // TestRevocation: OCSP says it at once, the CRL within its delay, both at the

@@ -104,13 +104,20 @@ func (f *revokeFlags) one(ctx context.Context, a *app, text string, reason pb.Re
 	}
 	was := certificate.GetRevocation()
 	if !f.dryRun {
+		revoked := certificate
 		err = a.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-			certificate, err = pb.NewCertificateServiceClient(conn).RevokeCertificate(ctx, &pb.RevokeCertificateRequest{Id: certificate.GetId(), Reason: reason})
+			revoked, err = pb.NewCertificateServiceClient(conn).RevokeCertificate(ctx, &pb.RevokeCertificateRequest{Id: certificate.GetId(), Reason: reason})
 			return err
 		})
 		if err != nil {
+			if was != nil && reason == pb.Revocation_KEY_COMPROMISE { // its key is blocked: the others that have it matter
+				if failed := f.sameKey(ctx, a, certificate, reason); failed != nil {
+					a.note("The other certificates with its key: %v", failed)
+				}
+			}
 			return err
 		}
+		certificate = revoked
 	}
 	switch {
 	case was != nil:
