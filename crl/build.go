@@ -64,8 +64,11 @@ func (p *Publisher) build(ctx context.Context, l *list, actor string) error {
 }
 
 // publish reads what is revoked, signs the list and stores it with its entry in
-// the ledger.
+// the ledger; not while signing is held.
 func (p *Publisher) publish(ctx context.Context, l *list, actor string) error {
+	if err := p.cfg.Hold(); err != nil {
+		return err
+	}
 	now := p.cfg.Now()
 	lines, err := p.revoked(ctx, l, p.cutoff(l, now))
 	if errors.Is(err, errTooLong) {
@@ -76,15 +79,17 @@ func (p *Publisher) publish(ctx context.Context, l *list, actor string) error {
 		return err
 	}
 	number := uint64(max(now.UnixMilli(), 1))
-	this := now
 	if old := l.current.Load(); old != nil {
 		number = max(number, old.number+1)
-		this = later(this, old.thisUpdate)
 	}
-	for _, line := range lines {
-		this = later(this, line.At) // where the clock has gone back
+	for i := range lines {
+		if lines[i].At.After(now) { // the clock has gone back; no list says what is yet to come
+			lines[i].At = now
+		}
 	}
-	draft := x509cert.CRL{Number: number, ThisUpdate: this.UTC().Truncate(time.Second), Revoked: lines}
+	// The number alone orders lists: where the clock was ahead and is right again,
+	// the next list is of an earlier time than the last.
+	draft := x509cert.CRL{Number: number, ThisUpdate: now.UTC().Truncate(time.Second), Revoked: lines}
 	draft.NextUpdate = draft.ThisUpdate.Add(p.cfg.Lifetime)
 	if l.shard != Complete {
 		for _, base := range p.bases[l.signer.KeyID()] {
@@ -114,24 +119,16 @@ func (p *Publisher) publish(ctx context.Context, l *list, actor string) error {
 	return nil
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
 // cutoff is the end of a certificate that is listed still. One that ended before
-// the list that is out was made stands in that list: RFC 5280 §3.3 lets it go.
+// the list that is out was made stands in that list: RFC 5280 §3.3 lets it go. It
+// is never later than a lifetime ago, so that a list made while the clock was
+// ahead takes nothing from the next one.
 func (p *Publisher) cutoff(l *list, now time.Time) time.Time {
-	old := l.current.Load()
-	if old == nil {
-		return time.Unix(0, 0)
+	grace := now.Add(-p.cfg.Lifetime)
+	if old := l.current.Load(); old != nil && old.thisUpdate.Before(grace) {
+		return old.thisUpdate
 	}
-	if grace := now.Add(-p.cfg.Lifetime); grace.Before(old.thisUpdate) {
-		return grace
-	}
-	return old.thisUpdate
+	return grace
 }
 
 // revoked are the lines of a list: of its shard, or of all; errTooLong.

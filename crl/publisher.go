@@ -37,8 +37,11 @@ type Config struct {
 	// CacheBytes is how much memory lists may take that wait for being fetched; the
 	// others are read from the store each time. 0: 64 MiB.
 	CacheBytes int64
-	Now        func() time.Time // nil: time.Now
-	Logger     *slog.Logger     // nil: slog.Default
+	// Hold is asked before a list is built; its error refuses that, and the list is
+	// tried again: while the clock cannot be trusted. nil: never.
+	Hold   func() error
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: slog.Default
 }
 
 // Publisher publishes. It is an http.Handler and safe for concurrent use.
@@ -182,6 +185,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.CacheBytes <= 0 {
 		c.CacheBytes = 64 << 20
+	}
+	if c.Hold == nil {
+		c.Hold = func() error { return nil }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -38,13 +38,16 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// due is when a list is to be built again.
+// due is when a list is to be built again. A time that is ahead of what it can be
+// was taken while the clock was ahead: it makes nothing wait.
 func (p *Publisher) due(l *list) time.Time {
 	current := l.current.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var at time.Time // now, if there is none yet
+	now := p.cfg.Now() // under the lock: no time below is later, if the clock is right
+	var at time.Time   // now, if there is none yet
 	switch {
+	case l.tooLong.After(now) || current != nil && current.thisUpdate.After(now) || l.dirty.After(now):
 	case !l.tooLong.IsZero():
 		at = l.tooLong.Add(p.cfg.Lifetime / 3)
 	case current != nil:
@@ -58,7 +61,17 @@ func (p *Publisher) due(l *list) time.Time {
 			at = soon
 		}
 	}
+	if l.retry.After(now.Add(maxRetry)) {
+		return at
+	}
 	return later(at, l.retry)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // Publish builds lists at once: those of an issuer ("": all), of a shard ("": all
