@@ -26,6 +26,7 @@ type clockGuard struct {
 	started  time.Time
 	upAtThen time.Duration
 	held     atomic.Pointer[string] // why; nil: not held
+	jumped   atomic.Bool            // it is held for a jump
 	logger   *slog.Logger
 }
 
@@ -48,6 +49,7 @@ func (g *clockGuard) look() {
 	case drift > clockJump || drift < -clockJump:
 		why = "the clock has jumped by " + drift.Round(time.Second).String()
 	}
+	g.jumped.Store(drift > clockJump || drift < -clockJump)
 	was := g.held.Load()
 	switch {
 	case why == "" && was != nil:
@@ -71,6 +73,15 @@ func (g *clockGuard) err() error {
 		Kind: problem.Unavailable, Reason: "CLOCK", Rule: "clock", Detail: "signing is held: " + *why,
 		Help: "set the server's clock; if it is right now, restart the server",
 	}
+}
+
+// jumpErr is err while the clock has jumped; a clock that is merely behind the
+// ledger does not hold lists back, which would lapse.
+func (g *clockGuard) jumpErr() error {
+	if !g.jumped.Load() {
+		return nil
+	}
+	return g.err()
 }
 
 // run looks at the clocks until ctx ends.

@@ -65,7 +65,7 @@ func (r *rooms) openRevocation(ctx context.Context, s *Server) error {
 	}
 	crls, err := crl.Open(ctx, crl.Config{
 		Store: r.store, Signers: r.authority.CRLSigners(), Lifetime: time.Duration(c.CRL.Lifetime),
-		RebuildDelay: time.Duration(c.CRL.RebuildDelay), CompleteLimit: limit, Hold: r.clock.err, Now: r.now, Logger: s.logger,
+		RebuildDelay: time.Duration(c.CRL.RebuildDelay), CompleteLimit: limit, Hold: r.clock.jumpErr, Now: r.now, Logger: s.logger,
 	})
 	r.ocsp, r.crls = responder, crls
 	return err
