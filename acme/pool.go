@@ -13,11 +13,13 @@ const (
 	resumeEvery   = 15 * time.Second // how often the store is looked through for those
 	accountsShare = 4                // an account has at most this part of the workers
 	maxAwait      = 500 * time.Millisecond
+	maxFirst      = 200 * time.Millisecond // for which a challenge need not stand in the store
 )
 
 // task is the validation of an authorization.
 type task struct {
 	account, authz string
+	kind           string // of the challenge, if the store does not say it yet
 	attempt        int
 	due            time.Time
 	last           *Document     // of the attempt before
@@ -45,14 +47,17 @@ func newPool(s *Server) *pool {
 	}
 }
 
-// add has an authorization validated, unless that is under way.
-func (p *pool) add(account, authz string) {
+// add has an authorization validated, unless that is under way. It returns the
+// task, nil if there are too many.
+func (p *pool) add(account, authz, kind string) *task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known[authz] != nil || len(p.known) >= maxWaiting {
-		return
+	if t := p.known[authz]; t != nil || len(p.known) >= maxWaiting {
+		return t
 	}
-	p.push(&task{account: account, authz: authz, due: p.server.now(), tried: make(chan struct{})})
+	t := &task{account: account, authz: authz, kind: kind, due: p.server.now(), tried: make(chan struct{})}
+	p.push(t)
+	return t
 }
 
 // await waits a little for the first attempt at an authorization that is being
@@ -61,10 +66,14 @@ func (p *pool) await(ctx context.Context, authz string) {
 	p.mu.Lock()
 	t := p.known[authz]
 	p.mu.Unlock()
-	if t == nil {
-		return
+	if t != nil {
+		t.await(ctx, maxAwait)
 	}
-	timer := time.NewTimer(maxAwait)
+}
+
+// await waits for the first attempt.
+func (t *task) await(ctx context.Context, most time.Duration) {
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

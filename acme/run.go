@@ -60,7 +60,7 @@ func (s *Server) resume(ctx context.Context) {
 				s.complain(ctx, "challenge in processing cannot be read", err)
 				continue
 			}
-			s.pool.add(z.Account, z.ID)
+			s.pool.add(z.Account, z.ID, "")
 		}
 		if after = page.Next; after == nil {
 			return
