@@ -23,9 +23,7 @@ const (
 // processing, and sweeps what has expired, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for range s.config.Workers {
-		g.Go(func() error { return s.pool.work(ctx) })
-	}
+	g.Go(func() error { return s.pool.run(ctx) })
 	g.Go(func() error { return every(ctx, resumeEvery, s.resume) })
 	g.Go(func() error { return every(ctx, sweepEvery, s.sweep) })
 	return g.Wait()
