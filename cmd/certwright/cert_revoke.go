@@ -71,7 +71,7 @@ certwright cert revoke --filter 'requester = "token:0f1e2d3c4b5a69788796a5b4c3d2
 	}.command()
 	cmd.Flags().StringVar(&f.reason, "reason", reasonNames[0], "why: "+strings.Join(reasonNames, ", "))
 	cmd.Flags().BoolVar(&f.allWithKey, "all-with-key", false, "revoke all other certificates with the same key too")
-	cmd.Flags().StringVar(&f.filter, "filter", "", "revoke what this AIP-160 filter over the fields of a certificate selects")
+	filterFlag(cmd, &f.filter, "revoke what this AIP-160 filter over the fields of a certificate selects")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be revoked, and revoke nothing")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask before revoking what the filter selects")
 	cmd.Flags().StringVar(&f.operation, "operation", "", "follow an operation that is under way, by its ID")
