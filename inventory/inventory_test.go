@@ -229,6 +229,7 @@ func TestExpiring(t *testing.T) {
 	gone := f.issue("team-a", 7*day, "server", "dns:gone.internal")
 	other := f.issue("team-b", 8*day, "server", "dns:old.internal") // another owner's is no successor
 	later := f.issue("team-b", 40*day, "server", "dns:later.internal")
+	f.issue("team-a", 50*day, "client", "dns:old.internal") // nor is that for another purpose
 	shortLived := f.issue("team-c", 3*day, "server", "dns:c.internal")
 	successor := f.issue("team-c", 20*day, "server", "dns:c.internal")
 	f.revoke(gone)

@@ -35,11 +35,11 @@ key is blocked for ever, and other certificates that have it are listed;
 With --filter it revokes every certificate that an AIP-160 filter selects: it
 shows how many there are, whose, and how many services lose their newest
 certificate (--dry-run ends there), asks for the number to be typed (--yes does
-not ask), and follows the operation. The filter cannot name state, superseded
-and labels, which may change meanwhile. With keyCompromise the keys of those
-that it selects and that are revoked or expired already are blocked too. The
-operation goes on in the server whatever becomes of this command; --operation ID
-follows it again.`,
+not ask), and follows the operation. The filter cannot name id, state, superseded
+and labels, which may change meanwhile. With keyCompromise the keys of those that
+it selects and that are revoked or expired already are blocked too. The operation
+goes on in the server whatever becomes of this command; --operation ID follows it
+again.`,
 		example: `
 certwright cert revoke svc.internal.crt --reason superseded
 certwright cert revoke 0199b2c3d4e5f60718293a4b5c6d7e8f --reason keyCompromise --all-with-key

@@ -34,10 +34,16 @@ profiles:
     keys: [ecdsa-p256]
     validity: {default: 24h, max: 48h, backdate: 1m}
     ext_key_usage: [server_auth]
+  - name: client
+    kind: x509
+    issuer: issuing
+    keys: [ecdsa-p256]
+    validity: {default: 24h, max: 48h, backdate: 1m}
+    ext_key_usage: [client_auth]
 grants:
   - name: admin
     principals: [{local_socket: admin}]
-    profiles: [server]
+    profiles: [server, client]
     allow: {dns: [".internal"]}
     owners: ["*"]
 `
@@ -119,8 +125,13 @@ func (w *world) issue(owner, name string) storage.Certificate {
 
 func (w *world) issueFor(key *ecdsa.PrivateKey, owner, name string) storage.Certificate {
 	w.t.Helper()
+	return w.issueAs("server", key, owner, name)
+}
+
+func (w *world) issueAs(profile string, key *ecdsa.PrivateKey, owner, name string) storage.Certificate {
+	w.t.Helper()
 	got, err := w.authority.Issue(w.t.Context(), identity.Request{
-		Kind: identity.X509, Profile: "server", PublicKey: key.Public(), Owner: owner,
+		Kind: identity.X509, Profile: profile, PublicKey: key.Public(), Owner: owner,
 		Principal:   identity.Principal{Method: identity.LocalSocket, ID: "admin"},
 		Identifiers: []identity.Identifier{{Type: identity.DNS, Value: name}},
 	}, ca.Attach{})
@@ -201,6 +212,17 @@ func TestLineage(t *testing.T) {
 	w.must(err)
 	if radius.Certificates != 1 || radius.Lineages != 1 || radius.Lost != 0 {
 		t.Errorf("%+v", radius)
+	}
+	w.issueAs("client", w.key(), "team-a", "a.internal") // another purpose, another line
+	radius, _, _, err = w.Preview(t.Context(), order(`owner = "team-a"`))
+	w.must(err)
+	if radius.Certificates != 3 || radius.Lineages != 2 || radius.Lost != 2 {
+		t.Errorf("with another profile: %+v", radius)
+	}
+	radius, _, _, err = w.Preview(t.Context(), order(`owner = "team-a" AND profile = "server"`))
+	w.must(err)
+	if radius.Lineages != 1 || radius.Lost != 1 {
+		t.Errorf("what another profile has is no successor: %+v", radius)
 	}
 }
 
