@@ -203,6 +203,37 @@ func TestBulk(t *testing.T) {
 	}
 }
 
+// TestSelectors: what an incident is known by, each alone and by the other's absence.
+func TestSelectors(t *testing.T) {
+	w := newWorld(t)
+	key := w.key()
+	first := w.issueAs("client", key, "team-a", "a.internal")
+	w.issueFor(key, "team-b", "a.internal")
+	w.issue("team-b", "b.internal")
+	at := func(c storage.Certificate) string { return c.Time.Format(time.RFC3339Nano) }
+	for filter, want := range map[string]uint64{
+		`owner = "team-b"`:                                     2,
+		`name:"a.internal"`:                                    2,
+		`dns_names:"*.internal"`:                               3,
+		`profile = client`:                                     1,
+		`issuer = issuing`:                                     3,
+		`issuer = other`:                                       0,
+		`spki_sha256 = "` + first.SPKI.String() + `"`:          2,
+		`requester = "local_socket:admin"`:                     3,
+		`requester = "token:0f1e2d3c4b5a69788796a5b4c3d2e1f0"`: 0,
+		`requester = "acme:abc" OR owner = "team-a"`:           1,
+		`policy_version = "` + identity.KeyID(first.Intent.Policy).String() + `"`:               3,
+		`create_time >= "` + at(first) + `" AND create_time <= "` + at(first) + `"`:             1,
+		`create_time > "` + at(first) + `" AND NOT spki_sha256 = "` + first.SPKI.String() + `"`: 1,
+	} {
+		radius, _, _, err := w.Preview(t.Context(), order(filter))
+		w.must(err)
+		if radius.Certificates != want {
+			t.Errorf("%s: %d, want %d", filter, radius.Certificates, want)
+		}
+	}
+}
+
 // TestLineage: a superseded certificate leaves its line a newer one.
 func TestLineage(t *testing.T) {
 	w := newWorld(t)
