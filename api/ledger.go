@@ -81,7 +81,9 @@ func (s *ledgerService) VerifyLedger(in *certwrightv1.VerifyLedgerRequest, strea
 	summary, err := ledger.Verify(ctx, ledger.VerifyConfig{
 		Store: s.config.Store, Signatures: in.GetSignatures(), Issuers: issuers,
 		VerifierKey: s.config.Ledger.VerifierKey(), Lock: s.config.LedgerLock, Progress: v.progress,
-		Records: []ledger.RecordCheck{ca.CheckPolicies(), token.CheckRecords(s.config.Now())},
+		Records: []ledger.RecordCheck{
+			ca.CheckPolicies(), ca.CheckBlockedKeys(ctx, s.config.Store), token.CheckRecords(s.config.Now()),
+		},
 	}, v.finding)
 	if v.err != nil {
 		return v.err

@@ -179,13 +179,16 @@ func newCSRs(tb testing.TB, n int) []string {
 	tb.Helper()
 	out := make([]string, n)
 	for i := range out {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		check(tb, err)
-		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-			DNSNames: []string{fmt.Sprintf("h%d.bench.internal", i)},
-		}, key)
-		check(tb, err)
-		out[i] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+		out[i] = newCSR(tb, fmt.Sprintf("h%d.bench.internal", i))
 	}
 	return out
+}
+
+func newCSR(tb testing.TB, name string) string {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(tb, err)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
+	check(tb, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }

@@ -24,6 +24,8 @@ func TestDripIsCut(t *testing.T) {
 		head = "GET /v1/certificates HTTP/1.1\r\nHost: localhost\r\nX-Drip: "
 		post = "POST /v1/certificates:sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n" +
 			"Content-Type: application/json\r\n\r\n"
+		ocsp = "POST /ocsp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n" +
+			"Content-Type: application/ocsp-request\r\n\r\n"
 		preface = http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00" // and empty SETTINGS
 		frame   = "\x00\xff\xff\x00\x00\x00\x00\x00\x01"                       // the head of a frame of 65,535 bytes
 	)
@@ -36,6 +38,8 @@ func TestDripIsCut(t *testing.T) {
 		{"header over TLS", r.HTTPS, "http/1.1", head, nil},
 		{"body over TLS", r.HTTPS, "http/1.1", post, nil},
 		{"header", r.HTTP, "", head, nil},
+		{"OCSP request", r.HTTP, "", ocsp, nil},
+		{"path of an OCSP request", r.HTTP, "", "GET /ocsp/", nil},
 		{"header to metrics", r.Metrics, "", head, nil},
 		{"TLS handshake", r.HTTPS, "", "\x16\x03\x01\x02\x00", nil},
 		{"TLS handshake with gRPC", r.GRPC, "", "\x16\x03\x01\x02\x00", nil},

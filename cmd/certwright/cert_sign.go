@@ -49,7 +49,7 @@ openssl req -new -key svc.key -subj / -addext subjectAltName=DNS:svc.internal | 
 			files := &fileSet{dir: out, force: force}
 			defer files.discard()
 			if out != "" && !w.dryRun {
-				if err := errors.Join(os.MkdirAll(out, 0o750), files.vacant(base+".crt", base+".chain.pem")); err != nil {
+				if err := errors.Join(os.MkdirAll(out, 0o750), files.vacant(base+".crt", base+".chain.pem"), files.reserve(base+".crt")); err != nil {
 					return err
 				}
 			}

@@ -61,7 +61,7 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, show func(done, t
 	}
 	defer store.Close() //nolint:errcheck // only read
 	verify.Store, verify.Progress = store, show
-	verify.Records = []ledger.RecordCheck{ca.CheckPolicies(), token.CheckRecords(time.Now())}
+	verify.Records = []ledger.RecordCheck{ca.CheckPolicies(), ca.CheckBlockedKeys(ctx, store), token.CheckRecords(time.Now())}
 	summary, err := ledger.Verify(ctx, verify, func(f storage.Finding) {
 		found := finding{Kind: f.Kind, Subject: f.Subject, Detail: f.Detail}
 		if f.Index != storage.NoIndex {

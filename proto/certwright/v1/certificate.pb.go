@@ -218,7 +218,7 @@ type Certificate struct {
 	CrlShard uint32 `protobuf:"varint,20,opt,name=crl_shard,json=crlShard,proto3" json:"crl_shard,omitempty"`
 	// Key algorithm by the names of the policy: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048 … An open set.
 	KeyAlgorithm string `protobuf:"bytes,21,opt,name=key_algorithm,json=keyAlgorithm,proto3" json:"key_algorithm,omitempty"`
-	// A later certificate with the same names and owner exists.
+	// A later certificate with the same names, owner and profile exists.
 	Superseded bool `protobuf:"varint,22,opt,name=superseded,proto3" json:"superseded,omitempty"`
 	// Set if and only if its serial is revoked.
 	Revocation *Revocation `protobuf:"bytes,23,opt,name=revocation,proto3" json:"revocation,omitempty"`
