@@ -159,6 +159,11 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 				return refuse(Malformed, "the challenge %s of this authorization is being validated", other.Type).with(http.StatusConflict)
 			}
 		}
+		if s.pool.full(z.Account) {
+			f := refuse(RateLimited, "%d validations of this account are waiting: let them end first", s.config.MaxWaiting)
+			f.retry = retryLater
+			return f
+		}
 		c.Status = statusProcessing
 		put, err := z.put(s.now())
 		if err != nil {

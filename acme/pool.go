@@ -10,6 +10,7 @@ import (
 // Bounds of the pool.
 const (
 	maxWaiting    = 1 << 14          // validations in memory; more wait in the store
+	accountWaits  = 1 << 10          // of them one account's; more are refused
 	resumeEvery   = 15 * time.Second // how often the store is looked through for those
 	accountsShare = 4                // an account has at most this part of the workers
 	maxAwait      = 500 * time.Millisecond
@@ -34,6 +35,7 @@ type pool struct {
 	mu      sync.Mutex
 	waiting []*task          // in the order of their coming
 	known   map[string]*task // waiting or running, by authorization
+	counted map[string]int   // known, by account
 	running map[string]int   // by account
 	wake    chan struct{}    // closed when something has changed
 }
@@ -41,17 +43,30 @@ type pool struct {
 func newPool(s *Server) *pool {
 	return &pool{
 		server: s, share: max(1, s.config.Workers/accountsShare),
-		known: map[string]*task{}, running: map[string]int{}, wake: make(chan struct{}),
+		known: map[string]*task{}, counted: map[string]int{}, running: map[string]int{}, wake: make(chan struct{}),
 	}
 }
 
-// add has an authorization validated, unless that is under way.
+// full tells whether an account has as many validations waiting as it may.
+func (p *pool) full(account string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counted[account] >= p.server.config.MaxWaiting
+}
+
+// add has an authorization validated, unless that is under way. When others have
+// filled the pool, an account has still room for one.
 func (p *pool) add(account, authz string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known[authz] != nil || len(p.known) >= maxWaiting {
+	room := maxWaiting
+	if p.counted[account] == 0 {
+		room *= 2
+	}
+	if p.known[authz] != nil || len(p.known) >= room {
 		return
 	}
+	p.counted[account]++
 	p.push(&task{account: account, authz: authz, due: p.server.now(), tried: make(chan struct{})})
 }
 
@@ -94,8 +109,8 @@ func (p *pool) lastError(authz string) *Document {
 	return nil
 }
 
-// next is the first task that is due and whose account has workers left; nil at
-// the end.
+// next is a task that is due, of the account that has the fewest workers; nil at the
+// end.
 func (p *pool) next(ctx context.Context) *task {
 	for {
 		t, wait, wake := p.pick()
@@ -118,19 +133,26 @@ func (p *pool) pick() (*task, time.Duration, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, wait := p.server.now(), time.Hour
+	best, fewest := -1, p.share
 	for i, t := range p.waiting {
-		if p.running[t.account] >= p.share {
+		if p.running[t.account] >= fewest {
 			continue
 		}
 		if left := t.due.Sub(now); left > 0 {
 			wait = min(wait, left)
 			continue
 		}
-		p.waiting = slices.Delete(p.waiting, i, i+1)
-		p.running[t.account]++
-		return t, 0, nil
+		if best, fewest = i, p.running[t.account]; fewest == 0 {
+			break
+		}
 	}
-	return nil, wait, p.wake
+	if best < 0 {
+		return nil, wait, p.wake
+	}
+	t := p.waiting[best]
+	p.waiting = slices.Delete(p.waiting, best, best+1)
+	p.running[t.account]++
+	return t, 0, nil
 }
 
 // done gives the worker back; again is when the task is tried again, nil if it has
@@ -144,6 +166,9 @@ func (p *pool) done(t *task, again *time.Time) {
 	t.first.Do(func() { close(t.tried) })
 	if again == nil {
 		delete(p.known, t.authz)
+		if p.counted[t.account]--; p.counted[t.account] == 0 {
+			delete(p.counted, t.account)
+		}
 		p.changed()
 		return
 	}
