@@ -29,6 +29,7 @@ type challengeObject struct {
 	Token         string    `json:"token,omitempty"`
 	Validated     time.Time `json:"validated,omitzero"`
 	Error         *Document `json:"error,omitempty"`
+	AccountURI    string    `json:"accounturi,omitempty"`          // of dns-persist-01
 	IssuerDomains []string  `json:"issuer-domain-names,omitempty"` // of dns-persist-01
 }
 
@@ -62,7 +63,7 @@ func (s *Server) challengeObject(z *authorization, c proof) challengeObject {
 	if challenge.TokenRequired(c.Type) {
 		out.Token = z.Token
 	} else if v, ok := s.validators[c.Type].(interface{ IssuerDomains() []string }); ok {
-		out.IssuerDomains = v.IssuerDomains()
+		out.AccountURI, out.IssuerDomains = s.accountURL(z.Account), v.IssuerDomains()
 	}
 	if c.Status == statusProcessing && out.Error == nil {
 		out.Error = s.pool.lastError(z.ID)
