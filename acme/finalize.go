@@ -37,6 +37,9 @@ func (s *Server) finalize(ctx context.Context, q *request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.usable(ctx, q.account.key); err != nil { // it may have become known as compromised since
+		return err
+	}
 	for range maxFinalize {
 		o, all, err := s.ownOrder(ctx, q)
 		if err != nil {

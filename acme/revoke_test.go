@@ -2,6 +2,7 @@ package acme_test
 
 import (
 	"bytes"
+	"encoding/pem"
 	"testing"
 	"time"
 
@@ -113,5 +114,33 @@ func TestRenewalInfo(t *testing.T) {
 	c.post("/revoke-cert", map[string]any{"certificate": b64(cert.Raw)})
 	if i := get(); i.SuggestedWindow.End.After(time.Now()) {
 		t.Errorf("revoked: %+v", i)
+	}
+}
+
+// TestCompromisedAccount has the key of an account become known as compromised: the
+// account gets no certificate until it has another key.
+func TestCompromisedAccount(t *testing.T) {
+	w := newWorld(t)
+	victim, other := w.registered(t), w.registered(t)
+	o := victim.ready("a.acme.internal")
+	// The same key in a certificate, which another account had made.
+	with := other.ready("b.acme.internal")
+	if r := other.finalize(with, victim.key, "b.acme.internal"); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	block, _ := pem.Decode(other.post(other.getOrder(with.url).Certificate, nil).body)
+	if r := other.post("/revoke-cert", map[string]any{"certificate": b64(block.Bytes), "reason": 1}); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if r := victim.finalize(o, newKey(t), "a.acme.internal"); r.problem() != "badPublicKey" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	fresh := w.client(t)
+	if r := victim.post("/key-change", victim.roll(fresh, nil)); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	fresh.kid = victim.kid
+	if r := fresh.finalize(o, newKey(t), "a.acme.internal"); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
 	}
 }
