@@ -74,8 +74,8 @@ func TestParallelFinalize(t *testing.T) {
 	}
 }
 
-// TestEveryName forbids each name of an order in turn, at the order and at the
-// validation.
+// TestEveryName forbids each name of an order in turn: at the order, at the
+// validation, and after it.
 func TestEveryName(t *testing.T) {
 	w := newWorld(t)
 	c := w.registered(t)
@@ -102,6 +102,13 @@ func TestEveryName(t *testing.T) {
 			}
 		}
 		if r := c.finalize(o, newKey(t), unproven...); r.problem() != "orderNotReady" || r.status != 403 {
+			t.Errorf("%d: finalize: %d %s", k, r.status, r.body)
+		}
+		o = c.ready(names...)
+		if r := c.post(o.Authorizations[k], map[string]any{"status": "deactivated"}); r.status != 200 {
+			t.Errorf("%d: deactivate: %d %s", k, r.status, r.body)
+		}
+		if r := c.finalize(o, newKey(t), names...); r.problem() != "orderNotReady" || !strings.Contains(string(r.body), names[k]) {
 			t.Errorf("%d: finalize: %d %s", k, r.status, r.body)
 		}
 	}
