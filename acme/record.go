@@ -128,6 +128,7 @@ type order struct {
 	NotAfter       time.Time    `json:"not_after,omitzero"`
 	Profile        string       `json:"profile"`
 	Replaces       string       `json:"replaces,omitempty"` // certID (RFC 9773 §4.1)
+	Replaced       []byte       `json:"replaced,omitempty"` // SHA-256 of that certificate
 	Created        time.Time    `json:"created"`
 	Expires        time.Time    `json:"expires"`
 	Intent         string       `json:"intent,omitempty"` // the request key, once it was finalized
