@@ -160,10 +160,8 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 				return refuse(Malformed, "the challenge %s of this authorization is being validated", other.Type).with(http.StatusConflict)
 			}
 		}
-		if s.pool.full(z.Account) {
-			f := refuse(RateLimited, "%d validations of this account are waiting: let them end first", s.config.MaxWaiting)
-			f.retry = retryLater
-			return f
+		if err := s.limitValidation(z); err != nil {
+			return err
 		}
 		c.Status = statusProcessing
 		put, err := z.put(s.now())
@@ -180,6 +178,20 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 		s.pool.add(z.Account, z.ID)
 		return s.answerChallenge(q, z, c)
 	}
+}
+
+// limitValidation refuses what would be one validation too many: of orders that were
+// made before the name's had failed, or of an account that waits for very many.
+func (s *Server) limitValidation(z *authorization) error {
+	if wait := s.limits.failures.wait(failureKey(z.Account, z.Identifier.identity())); wait > 0 {
+		return limited(wait, "failed validations of this account for "+z.Identifier.Value)
+	}
+	if s.pool.full(z.Account) {
+		f := refuse(RateLimited, "%d validations of this account are waiting: let them end first", s.config.MaxWaiting)
+		f.retry = retryLater
+		return f
+	}
+	return nil
 }
 
 // challenge is the challenge of a type; nil if there is none.

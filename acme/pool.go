@@ -70,6 +70,13 @@ func (p *pool) add(account, authz string) {
 	p.push(&task{account: account, authz: authz, due: p.server.now(), tried: make(chan struct{})})
 }
 
+// room tells whether the pool takes more than one validation of an account.
+func (p *pool) room() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.known) < maxWaiting
+}
+
 // await waits a little for the first attempt at an authorization that is being
 // validated: most are decided by it, and the client need not ask again.
 func (p *pool) await(ctx context.Context, authz string) {
