@@ -12,6 +12,7 @@ import (
 // Bounds of the pool.
 const (
 	maxWaiting    = 1 << 14          // validations in memory; more wait in the store
+	accountWaits  = 1 << 10          // of them one account's; more are refused
 	resumeEvery   = 15 * time.Second // how often the store is looked through for those
 	accountsShare = 4                // an account has at most this part of the workers
 	maxAwait      = 500 * time.Millisecond
@@ -38,6 +39,7 @@ type pool struct {
 	mu      sync.Mutex
 	waiting []*task          // in the order of their coming
 	known   map[string]*task // waiting or running, by authorization
+	counted map[string]int   // known, by account
 	running map[string]int   // by account
 	busy    int              // workers that are
 	wake    chan struct{}    // holds one when something has changed
@@ -46,21 +48,48 @@ type pool struct {
 func newPool(s *Server) *pool {
 	return &pool{
 		server: s, share: max(1, s.config.Workers/accountsShare),
-		known: map[string]*task{}, running: map[string]int{}, wake: make(chan struct{}, 1),
+		known: map[string]*task{}, counted: map[string]int{}, running: map[string]int{}, wake: make(chan struct{}, 1),
 	}
 }
 
+// full tells whether an account has as many validations waiting as it may.
+func (p *pool) full(account string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counted[account] >= p.server.config.MaxWaiting
+}
+
+// knows tells whether an authorization is being validated.
+func (p *pool) knows(authz string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[authz] != nil
+}
+
 // add has an authorization validated, unless that is under way. It returns the
-// task, nil if there are too many.
+// task, nil if there are too many. When others have filled the pool, an account has
+// still room for one.
 func (p *pool) add(account, authz, kind string) *task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t := p.known[authz]; t != nil || len(p.known) >= maxWaiting {
+	room := maxWaiting
+	if p.counted[account] == 0 {
+		room *= 2
+	}
+	if t := p.known[authz]; t != nil || len(p.known) >= room {
 		return t
 	}
 	t := &task{account: account, authz: authz, kind: kind, due: p.server.now(), tried: make(chan struct{})}
+	p.counted[account]++
 	p.push(t)
 	return t
+}
+
+// room tells whether the pool takes more than one validation of an account.
+func (p *pool) room() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.known) < maxWaiting
 }
 
 // await waits a little for the first attempt at an authorization that is being
@@ -108,8 +137,8 @@ func (p *pool) lastError(authz string) *Document {
 	return nil
 }
 
-// next is the first task that is due, once there is a worker for it; nil at the
-// end.
+// next is a task that is due, of the account that has the fewest workers, once there
+// is a worker for it; nil at the end.
 func (p *pool) next(ctx context.Context) *task {
 	for {
 		t, wait := p.pick()
@@ -135,20 +164,27 @@ func (p *pool) pick() (*task, time.Duration) {
 	if p.busy >= p.server.config.Workers {
 		return nil, wait
 	}
+	best, fewest := -1, p.share
 	for i, t := range p.waiting {
-		if p.running[t.account] >= p.share {
+		if p.running[t.account] >= fewest {
 			continue
 		}
 		if left := t.due.Sub(now); left > 0 {
 			wait = min(wait, left)
 			continue
 		}
-		p.waiting = slices.Delete(p.waiting, i, i+1)
-		p.running[t.account]++
-		p.busy++
-		return t, 0
+		if best, fewest = i, p.running[t.account]; fewest == 0 {
+			break
+		}
 	}
-	return nil, wait
+	if best < 0 {
+		return nil, wait
+	}
+	t := p.waiting[best]
+	p.waiting = slices.Delete(p.waiting, best, best+1)
+	p.running[t.account]++
+	p.busy++
+	return t, 0
 }
 
 // done gives the worker back; again is when the task is tried again, nil if it has
@@ -163,6 +199,9 @@ func (p *pool) done(t *task, again *time.Time) {
 	t.first.Do(func() { close(t.tried) })
 	if again == nil {
 		delete(p.known, t.authz)
+		if p.counted[t.account]--; p.counted[t.account] == 0 {
+			delete(p.counted, t.account)
+		}
 		if len(p.waiting) > 0 {
 			p.changed()
 		}

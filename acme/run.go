@@ -60,7 +60,7 @@ func (s *Server) resume(ctx context.Context) {
 			}
 			s.pool.add(z.Account, z.ID, "")
 		}
-		if after = page.Next; after == nil {
+		if after = page.Next; after == nil || !s.pool.room() { // the rest waits for the next time
 			return
 		}
 	}

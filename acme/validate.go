@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/certwright/certwright/acme/challenge"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/problem"
@@ -162,33 +164,59 @@ func (s *Server) settle(ctx context.Context, a *account, z *authorization, c *pr
 	}
 }
 
+// The bounds of the questions for CAA, which the client waits for.
+const (
+	caaParallel = 16
+	caaTime     = 20 * time.Second
+)
+
 // checkCAA asks for the CAA records of each DNS name of an order, with the method
 // by which it was authorized (RFC 8659, RFC 8657).
 func (s *Server) checkCAA(ctx context.Context, a *account, all []*authorization) error {
 	if s.config.CAA == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, caaTime)
+	defer cancel()
+	found := make([]*Document, len(all))
+	var g errgroup.Group
+	g.SetLimit(caaParallel)
+	for i, z := range all {
+		if z.Identifier.Type == string(identity.DNS) {
+			g.Go(func() error {
+				found[i] = s.askCAA(ctx, a, z)
+				return nil
+			})
+		}
+	}
+	_ = g.Wait() // none returns an error
 	var subs []Document
-	for _, z := range all {
-		if z.Identifier.Type != string(identity.DNS) {
-			continue
-		}
-		query := challenge.CAAQuery{
-			Name: z.Identifier.Value, Wildcard: z.Wildcard, IssuerDomains: s.config.IssuerDomains, AccountURL: s.accountURL(a.ID),
-		}
-		for _, c := range z.Challenges {
-			if c.Status == statusValid {
-				query.Method = c.Type
-			}
-		}
-		if err := s.config.CAA(ctx, query); err != nil {
-			sub := *failureOf(err).document
-			sub.Identifier = &z.Identifier
-			subs = append(subs, sub)
+	for _, sub := range found {
+		if sub != nil {
+			subs = append(subs, *sub)
 		}
 	}
 	if len(subs) == 0 {
 		return nil
 	}
 	return join("CAA records do not allow this certificate", subs).with(403)
+}
+
+// askCAA is why the CAA records forbid one name; nil if they allow it.
+func (s *Server) askCAA(ctx context.Context, a *account, z *authorization) *Document {
+	query := challenge.CAAQuery{
+		Name: z.Identifier.Value, Wildcard: z.Wildcard, IssuerDomains: s.config.IssuerDomains, AccountURL: s.accountURL(a.ID),
+	}
+	for _, c := range z.Challenges {
+		if c.Status == statusValid {
+			query.Method = c.Type
+		}
+	}
+	err := s.config.CAA(ctx, query)
+	if err == nil {
+		return nil
+	}
+	sub := *failureOf(err).document
+	sub.Identifier = &z.Identifier
+	return &sub
 }

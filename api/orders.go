@@ -48,6 +48,7 @@ func (s *orderService) GetOrder(ctx context.Context, in *certwrightv1.GetOrderRe
 func ofCertificate(m *certwrightv1.Order, c storage.Certificate) *certwrightv1.Order {
 	m.Serial, m.LedgerIndex, m.Owner = c.Serial.String(), &c.Index, c.Intent.Owner
 	m.Grant, m.PolicyVersion = c.Intent.Grant, hex.EncodeToString(c.Intent.Policy[:])
+	m.ReplacesId = hashText(c.Intent.Replaces)
 	return m
 }
 

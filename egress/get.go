@@ -154,7 +154,8 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	// Whatever happens, the connection ends before anything of the answer that is
 	// left could be read.
 	defer func() { _ = conn.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	raw := conn // conn is another one below, while this may run
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if target.Scheme == "https" {
 		secure := tls.Client(conn, opts.tls(hop.Host))

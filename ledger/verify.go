@@ -64,6 +64,7 @@ type verification struct {
 	named    map[naming]bool   // what has been reported, for the scrub not to say it again
 	last     time.Time
 	origin   string
+	epoch    bool // there was one before
 	progress progress
 }
 
@@ -251,7 +252,7 @@ func (v *verification) entry(index uint64, raw []byte) {
 	}
 	switch b := body.(type) {
 	case entry.Origin:
-		v.origin = b.Origin
+		v.origin, v.epoch = b.Origin, len(b.Previous) > 0
 	case entry.Intent:
 		v.intents.set(index)
 		if _, err := serialOf(b.TBS); err != nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -90,6 +92,32 @@ func streams(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// cutting closes the connection of a peer whose body has not come in time: of
+// HTTP/2 the stream alone would end, and the peer could go on.
+func cutting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = timedBody{r.Body, w.Header()}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// timedBody is a request's body, and the headers of the answer to it.
+type timedBody struct {
+	io.ReadCloser
+	answer http.Header
+}
+
+// Read says in the answer that the connection ends, if reading took too long.
+func (b timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		b.answer.Set("Connection", "close")
+	}
+	return n, err
 }
 
 // secured adds the headers that every answer over TLS carries.
