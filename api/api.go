@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ type Config struct {
 	Bulk      *bulk.Operations
 	ACME      *ACME // optional: without it the methods about ACME are refused
 	// Completeness compares what the keys signed with the ledger. Optional.
-	Completeness func() tally.Count
+	Completeness func(context.Context) (tally.Count, error)
 
 	// Authenticators are asked in this order; the first that does not answer
 	// auth.ErrNotMine decides. Put join tokens before the admin socket: who shows

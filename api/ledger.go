@@ -39,7 +39,10 @@ func (s *ledgerService) GetHead(ctx context.Context, _ *certwrightv1.GetHeadRequ
 	if s.config.Completeness == nil {
 		return out, nil
 	}
-	count := s.config.Completeness()
+	count, err := s.config.Completeness(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out.Completeness = &certwrightv1.Completeness{
 		Signatures: count.Signatures, Intents: count.Intents, Abandoned: count.Abandoned, Uncounted: count.Uncounted,
 		Difference: count.Difference(), Detail: count.Detail(),

@@ -210,7 +210,7 @@ func (r *rooms) openAPI(s *Server) (err error) {
 		return err
 	}
 	r.api, err = api.New(api.Config{
-		CRLs: r.crls, Bulk: r.bulk, Completeness: r.tally.Count,
+		CRLs: r.crls, Bulk: r.bulk, Completeness: r.tally.Now,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
 		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
 		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),

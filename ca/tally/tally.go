@@ -115,6 +115,12 @@ func (t *Tally) open(ctx context.Context) error {
 	return nil
 }
 
+// Now compares, and gives the result.
+func (t *Tally) Now(ctx context.Context) (Count, error) {
+	err := t.Look(ctx)
+	return t.Count(), err
+}
+
 // Count is how the two stood at the last look.
 func (t *Tally) Count() Count {
 	t.mu.Lock()
@@ -127,6 +133,7 @@ func (t *Tally) Count() Count {
 func (t *Tally) Run(ctx context.Context) error {
 	ticker := time.NewTicker(t.config.Interval)
 	defer ticker.Stop()
+	t.look(ctx, false)
 	for {
 		select {
 		case <-ctx.Done():
