@@ -74,6 +74,7 @@ type Log struct {
 	step    sync.Mutex // held for one step of the checkpoint loop
 	base    tree       // what has been re-read and rehashed
 	version uint64     // of the stored checkpoint's record
+	seen    []byte     // the last-seen file's content; nil: there is none
 
 	mu        sync.Mutex
 	published Checkpoint
@@ -134,6 +135,7 @@ func (l *Log) start(ctx context.Context) error {
 	if missing := errors.Is(err, fs.ErrNotExist); err != nil && !missing {
 		return refused(err, "the ledger's checkpoint key and origin must stay the same, and the last-seen file as it was written")
 	}
+	l.seen = lock.Note
 	last, err := readStored(ctx, l.config.Store, l.signer.verifierKey)
 	if err != nil {
 		return refused(err, "the ledger's checkpoint key and origin must stay the same; run \"certwright ledger verify\"")
