@@ -16,7 +16,7 @@ func TestProofFile(t *testing.T) {
 	ca, otherCA := newAuthority(t), newAuthority(t)
 	appendEntries(t, s, 300)
 	cert, index := ca.issue(t, s, "a.internal")
-	other, otherIndex := ca.issue(t, s, "b.internal")
+	other, _ := ca.issue(t, s, "b.internal")
 	closed()
 	s, _ = p.store(t, false)
 	l := p.open(t, s)
@@ -59,7 +59,7 @@ func TestProofFile(t *testing.T) {
 			t.Errorf("%s: %v", name, row.err)
 		}
 	}
-	older, err := l.ProofAt(t.Context(), otherIndex, otherIndex+1)
+	older, err := l.ProofAt(t.Context(), index, index+1)
 	if err != nil {
 		t.Fatal(err)
 	}
