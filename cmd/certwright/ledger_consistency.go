@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -100,7 +101,8 @@ func (f *consistencyFlags) run(ctx context.Context, a *app, args []string) error
 
 // compare checks both checkpoints, and that one continues the other.
 func (f *consistencyFlags) compare(ctx context.Context, a *app, from publish.Source, key string, notes [2][]byte) error {
-	if notes[1] == nil {
+	newest := notes[1] == nil
+	if newest {
 		var err error
 		if notes[1], err = from.File(ctx, layout.Checkpoint); err != nil {
 			return err
@@ -114,8 +116,11 @@ func (f *consistencyFlags) compare(ctx context.Context, a *app, from publish.Sou
 		}
 		both[i] = cp
 	}
-	if both[0].Size > both[1].Size {
-		return usagef("the first checkpoint covers %d entries, the second %d: name the older one first; if the second is the ledger's newest, entries are missing from it", both[0].Size, both[1].Size)
+	switch {
+	case both[0].Size > both[1].Size && newest:
+		return fmt.Errorf("%w: the checkpoint covers %d entries, the ledger's newest one %d: entries are missing from the ledger", publish.ErrOtherHistory, both[0].Size, both[1].Size)
+	case both[0].Size > both[1].Size:
+		return usagef("the first checkpoint covers %d entries, the second %d: name the older one first", both[0].Size, both[1].Size)
 	}
 	if err := publish.Consistent(ctx, from, both[0], both[1]); err != nil {
 		return err
