@@ -62,9 +62,10 @@ func delivered(c *pb.Certificate, err error) error {
 	return fmt.Errorf("the certificate with serial %s is issued, but its files could not be written: %w", c.GetSerial(), err)
 }
 
-// files are the names of the files that are written, with those of the proof.
+// files are the names of the files that are written: others, then those of a
+// certificate.
 func (w *wish) files(base string, others ...string) []string {
-	all := append([]string{base + ".crt", base + ".chain.pem"}, others...)
+	all := append(others, base+".crt", base+".chain.pem")
 	if w.proof {
 		all = append(all, base+proof.Ending)
 	}
