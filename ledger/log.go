@@ -119,6 +119,9 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	l := &Log{config: c, signer: s, changed: make(chan struct{})}
+	if l.seen, err = lockContent(c.Lock); err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
 	if err := l.start(ctx); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
@@ -135,7 +138,6 @@ func (l *Log) start(ctx context.Context) error {
 	if missing := errors.Is(err, fs.ErrNotExist); err != nil && !missing {
 		return refused(err, "the ledger's checkpoint key and origin must stay the same, and the last-seen file as it was written")
 	}
-	l.seen = lock.Note
 	last, err := readStored(ctx, l.config.Store, l.signer.verifierKey)
 	if err != nil {
 		return refused(err, "the ledger's checkpoint key and origin must stay the same; run \"certwright ledger verify\"")

@@ -68,6 +68,15 @@ func readLock(path, verifierKey string) (Checkpoint, error) {
 	return cp, nil
 }
 
+// lockContent is what stands in the last-seen file; nil: it is not there.
+func lockContent(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
 // swapLock replaces the last-seen file, if it still is what this server has seen
 // there last (nil: no file), and is durable on return: a power cut leaves the old
 // one or the new one. Another content means that somebody else signs for this
@@ -87,11 +96,8 @@ func swapLock(path string, seen, next []byte) (err error) {
 	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}
-	now, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		now = nil
-	case err != nil:
+	now, err := lockContent(path)
+	if err != nil {
 		return err
 	}
 	if !bytes.Equal(now, seen) && !bytes.Equal(now, next) {
