@@ -52,7 +52,8 @@ type server struct {
 	cmd                        *exec.Cmd
 }
 
-func startServer(tb testing.TB) *server {
+// startServer starts a server with further settings, as NAME=VALUE each.
+func startServer(tb testing.TB, settings ...string) *server {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of the socket in a test's own folder is too long
 	check(tb, err)
@@ -65,6 +66,7 @@ func startServer(tb testing.TB) *server {
 	}
 	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
 		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
+	s.cmd.Env = append(os.Environ(), settings...)
 	var log bytes.Buffer
 	s.cmd.Stdout, s.cmd.Stderr = &log, &log
 	check(tb, s.cmd.Start())
