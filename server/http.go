@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/api"
+	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/setup"
 )
 
@@ -125,6 +127,18 @@ func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withLedger sends what is under /ledger to the published ledger.
+func (s *Server) withLedger(next http.Handler) http.Handler {
+	book := s.rooms.api.Published(s.options.Config.Ledger.Access == config.AccessOpen)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, api.PublishedPrefix) {
+			book.ServeHTTP(w, r)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

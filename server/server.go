@@ -195,7 +195,7 @@ func (s *Server) handlers() (https, plain, metrics http.Handler, err error) {
 		return nil, nil, nil, err
 	}
 	t := s.metrics.traffic
-	https = t.http("https", s.logger, secured(cutting(streams(s.rooms.withACME(rest)))))
+	https = t.http("https", s.logger, secured(cutting(streams(s.withLedger(s.rooms.withACME(rest))))))
 	plain = t.http("http", s.logger, s.relying(s.published.handler()))
 	metrics = s.health.handler(s.metrics.handler())
 	return https, plain, metrics, nil
