@@ -20,7 +20,7 @@ import (
 // A certificate that was taken back from a copy of the ledger (flag 2) has no place
 // under its request key and among the unresolved: nobody knows whether it was signed.
 type row struct {
-	taken bool
+	taken       bool
 	state       storage.State
 	shard       uint16
 	index       uint64
