@@ -18,6 +18,10 @@ import (
 // more; its ID is the KeyID's text. It is never removed.
 const blockedCollection = "blocked-key"
 
+// actionBlocked is the admin action of a key that is blocked after its certificate was
+// revoked.
+const actionBlocked = "key.blocked"
+
 // blockedRecord says why a key is blocked.
 type blockedRecord struct {
 	Time   time.Time `json:"time"`
@@ -53,7 +57,7 @@ func (a *Authority) block(ctx context.Context, row storage.Certificate, actor st
 	if err != nil {
 		return err
 	}
-	draft, err := entry.Action{Action: "key.blocked", Target: row.SPKI.String(), Detail: "serial " + row.Serial.String()}.Draft(actor)
+	draft, err := entry.Action{Action: actionBlocked, Target: row.SPKI.String(), Detail: "serial " + row.Serial.String()}.Draft(actor)
 	if err != nil {
 		return err
 	}

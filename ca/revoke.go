@@ -211,7 +211,7 @@ func (a *Authority) BlockKeys(ctx context.Context, rows []storage.Certificate, a
 		if err != nil {
 			return nil, err
 		}
-		draft, err := entry.Action{Action: "key.blocked", Target: row.SPKI.String(), Detail: "serial " + row.Serial.String()}.Draft(actor)
+		draft, err := entry.Action{Action: actionBlocked, Target: row.SPKI.String(), Detail: "serial " + row.Serial.String()}.Draft(actor)
 		if err != nil {
 			return nil, err
 		}

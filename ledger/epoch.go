@@ -141,7 +141,6 @@ func (c *epochs) take(index uint64, o entry.Origin) error {
 	if !ok || n <= c.last.Number {
 		return fmt.Errorf("its origin %q is that of no epoch after epoch %d of %q", o.Origin, c.last.Number, c.first)
 	}
-	c.last = Epoch{Number: n, Index: index}
 	key := ""
 	if c.verifierKey != "" {
 		var err error
@@ -158,5 +157,6 @@ func (c *epochs) take(index uint64, o entry.Origin) error {
 	case cp.Size <= index:
 		return fmt.Errorf("the checkpoint before it covers %d entries: nothing was lost, and no epoch had to begin", cp.Size)
 	}
+	c.last = Epoch{Number: n, Index: index}
 	return nil
 }

@@ -7,13 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
-	"golang.org/x/crypto/cryptobyte"
-	"golang.org/x/mod/sumdb/tlog"
-
-	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/merkle/layout"
 )
 
 // maxCheckpoint is the largest checkpoint file, with signatures of many witnesses.
@@ -32,7 +28,7 @@ type Folder struct {
 // OpenFolder reads the checkpoint of a copy and checks it. It must be of the ledger
 // with this first origin; verifierKey is that of any of its epochs.
 func OpenFolder(dir, first, verifierKey string) (*Folder, error) {
-	signed, err := readLimited(filepath.Join(dir, "checkpoint"), maxCheckpoint)
+	signed, err := readLimited(filepath.Join(dir, layout.Checkpoint), maxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is no copy of a ledger: it has no file \"checkpoint\"", dir)
 	}
@@ -64,43 +60,27 @@ func (f *Folder) Entry(index uint64) ([]byte, error) {
 
 // read reads a bundle: the one of that width, or the full one.
 func (f *Folder) read(n uint64, width int) ([][]byte, error) {
-	path := filepath.Join(f.dir, filepath.FromSlash(bundlePath(n, width)))
-	data, err := readLimited(path, width*(2+entry.MaxSize))
-	if errors.Is(err, fs.ErrNotExist) && width < 1<<tileHeight {
-		path = filepath.Join(f.dir, filepath.FromSlash(bundlePath(n, 1<<tileHeight)))
-		data, err = readLimited(path, (1<<tileHeight)*(2+entry.MaxSize))
+	bundle, err := f.file(n, width)
+	if errors.Is(err, fs.ErrNotExist) && width < merkle.TileWidth {
+		bundle, err = f.file(n, merkle.TileWidth)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("entries from %d on: %w", n<<tileHeight, err)
-	}
-	bundle, err := parseBundle(data, width)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("entries from %d on: %w", n*merkle.TileWidth, err)
 	}
 	return bundle, nil
 }
 
-// bundlePath is C2SP tlog-tiles' path of an entry bundle.
-func bundlePath(n uint64, width int) string {
-	t := tlog.Tile{H: tileHeight, L: -1, N: int64(n), W: width}
-	return "tile/entries/" + strings.TrimPrefix(t.Path(), "tile/"+strconv.Itoa(tileHeight)+"/data/")
-}
-
-// parseBundle reads the first of a bundle's entries: opaque entry<0..2^16-1> each.
-func parseBundle(data []byte, count int) ([][]byte, error) {
-	s := cryptobyte.String(data)
-	out := make([][]byte, 0, count)
-	for len(out) < count {
-		var raw cryptobyte.String
-		if !s.ReadUint16LengthPrefixed(&raw) {
-			return nil, fmt.Errorf("it is cut: it has %d entries, not %d", len(out), count)
-		}
-		out = append(out, raw)
+func (f *Folder) file(n uint64, width int) ([][]byte, error) {
+	path := filepath.Join(f.dir, filepath.FromSlash(layout.Tile{Level: layout.Entries, N: n, Width: width}.Path()))
+	data, err := readLimited(path, layout.MaxBundle)
+	if err != nil {
+		return nil, err
 	}
-	if count == 1<<tileHeight && !s.Empty() {
-		return nil, errors.New("it has more than its entries")
+	bundle, err := layout.ParseBundle(data, width)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return out, nil
+	return bundle, nil
 }
 
 // readLimited reads a file of at most so many octets.

@@ -49,6 +49,8 @@ type Config struct {
 	Issuers [][32]byte
 	Now     func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // nil: nothing is logged
+
+	recovering bool // a recovery opens it
 }
 
 // MissingLock is what Open does without a last-seen file.

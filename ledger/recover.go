@@ -35,7 +35,8 @@ type Recovery struct {
 	folder *Folder // nil: none, or it has nothing that is missing
 	key    string  // verifier key of the store's epoch
 	begun  bool    // an earlier recovery has not ended
-	epoch  Epoch
+	opened bool    // it has opened the new epoch already
+	epoch  Epoch   // the store's
 
 	Start uint64     // entries in the store, before any was taken back
 	Have  uint64     // entries in the store now
@@ -86,15 +87,15 @@ func (r *Recovery) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.Have, r.Start, r.Until = head.Size, head.Size, head.Size
-	if err := r.earlier(ctx); err != nil {
+	r.Have, r.Start = head.Size, head.Size
+	if err := r.earlier(ctx); err != nil || r.opened {
 		return err
 	}
 	seen, number, err := r.newest()
 	if err != nil {
 		return err
 	}
-	r.Seen = seen
+	r.Seen, r.Until = seen, min(head.Size, seen.Size)
 	if err := r.behind(ctx, head, number); err != nil {
 		return err
 	}
@@ -118,12 +119,21 @@ func (r *Recovery) earlier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	start, err := parseStart(rec.Body)
-	if err != nil || start > r.Have {
+	var opened uint64
+	if r.Start, opened, err = parseRecovering(rec.Body); err != nil || r.Start > r.Have {
 		return errors.New("the record of the recovery cannot be read")
 	}
-	r.begun, r.Start = true, start
-	return nil
+	r.begun, r.opened = true, opened > 0 && opened == r.epoch.Number
+	if !r.opened {
+		return nil
+	}
+	o, err := genesisAt(ctx, r.config.Store, r.epoch.Index)
+	if err != nil {
+		return err
+	}
+	r.Until, r.Epoch = r.epoch.Index, r.epoch.Number
+	r.Seen, err = ParseCheckpoint(o.Previous, "")
+	return err
 }
 
 // newest is the newest checkpoint of the last-seen file and the copy, and its epoch.
@@ -160,7 +170,7 @@ func (r *Recovery) behind(ctx context.Context, head storage.Head, number uint64)
 	if number < r.epoch.Number {
 		return r.nothing("epoch %d of the ledger has begun, and what was last seen is of epoch %d", r.epoch.Number, number)
 	}
-	if head.Size < r.Seen.Size || r.begun {
+	if head.Size < r.Seen.Size || number > r.epoch.Number {
 		return nil
 	}
 	root, err := rootAt(ctx, r.config.Store, r.Seen.Size)
@@ -169,6 +179,9 @@ func (r *Recovery) behind(ctx context.Context, head storage.Head, number uint64)
 	}
 	if root != r.Seen.Root {
 		return forked(r.Seen.Size, root, r.Seen.Root)
+	}
+	if r.begun {
+		return nil
 	}
 	return r.nothing("it has %d entries and holds all %d that were last seen", head.Size, r.Seen.Size)
 }

@@ -19,12 +19,12 @@ const helpBehind = "put back the newest copy of the database; if there is none, 
 // follows the genesis of this one: the recovery was ended before it could write it.
 func (l *Log) lastSeen(ctx context.Context) (Checkpoint, error) {
 	switch _, err := l.config.Store.Record(ctx, epochCollection, epochRecovering); {
-	case err == nil:
+	case err == nil && !l.config.recovering:
 		return Checkpoint{}, &problem.Problem{
 			Kind: problem.FailedPrecondition, Reason: "LEDGER_RECOVERING",
 			Detail: "a recovery of the ledger was begun and has not ended", Help: "run \"certwright ledger recover\" again: it goes on where it was",
 		}
-	case !errors.Is(err, storage.ErrNotFound):
+	case err != nil && !errors.Is(err, storage.ErrNotFound):
 		return Checkpoint{}, err
 	}
 	lock, err := readLock(l.config.Lock, l.signer.verifierKey)

@@ -267,9 +267,10 @@ func (v *verification) entry(index uint64, raw []byte) {
 	}
 	switch b := body.(type) {
 	case entry.Origin:
-		v.origin = b.Origin
 		if err := v.epochs.take(index, b); err != nil {
 			v.wrong("entry", index, "", "entry %d is a genesis, and %v", index, err)
+		} else {
+			v.origin = b.Origin
 		}
 	case entry.Intent:
 		v.intents.set(index)
