@@ -78,7 +78,7 @@ func (p *Publisher) publish(ctx context.Context, l *list, actor string) error {
 	if err != nil {
 		return err
 	}
-	number := uint64(max(now.UnixMilli(), 1))
+	number := max(uint64(max(now.UnixMilli(), 1)), l.floor+1)
 	if old := l.current.Load(); old != nil {
 		number = max(number, old.number+1)
 	}

@@ -75,6 +75,7 @@ type list struct {
 	shard  string
 	number uint16 // of the shard; of no meaning for the complete list
 	path   string // of its URL
+	floor  uint64 // the number of a list whose octets are lost; set by load, before it is built
 
 	current atomic.Pointer[published] // nil: none is published
 

@@ -38,7 +38,7 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, show func(done, t
 	if !exists(file) {
 		return result, failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
 	}
-	verify, err := a.beside(ctx, filepath.Dir(file))
+	verify, key, err := a.beside(ctx, filepath.Dir(file))
 	if err != nil {
 		return result, err
 	}
@@ -60,6 +60,11 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, show func(done, t
 		return damaged(result, err)
 	}
 	defer store.Close() //nolint:errcheck // only read
+	if key != nil {
+		if verify.VerifierKey, err = ledger.CurrentVerifierKey(ctx, store, key.origin, key.public); err != nil {
+			return damaged(result, &problem.Problem{Reason: reasonUnreadable, Detail: err.Error()})
+		}
+	}
 	verify.Store, verify.Progress = store, show
 	verify.Records = []ledger.RecordCheck{ca.CheckPolicies(), token.CheckRecords(time.Now())}
 	summary, err := ledger.Verify(ctx, verify, func(f storage.Finding) {
@@ -92,33 +97,38 @@ func damaged(result checked, err error) (checked, error) {
 
 // beside reads from a data folder what a verification compares the ledger with. A
 // copy of the ledger alone is verified without.
-func (a *app) beside(ctx context.Context, dir string) (ledger.VerifyConfig, error) {
+func (a *app) beside(ctx context.Context, dir string) (ledger.VerifyConfig, *ledgerKey, error) {
 	var verify ledger.VerifyConfig
 	format, err := datadir.Read(dir)
 	if err != nil {
 		a.note("There is no data folder around it: the last-seen file and the checkpoint's signature are not compared.")
-		return verify, nil //nolint:nilerr // it is only what can be compared
+		return verify, nil, nil //nolint:nilerr // it is only what can be compared
 	}
 	settings, err := config.Load(config.Sources{
 		Flags: map[string]string{"data": dir}, Environ: os.Environ(), Dev: format.Mode == datadir.Dev,
 	})
 	if err != nil {
-		return verify, badSettings(exitUsage, err)
+		return verify, nil, badSettings(exitUsage, err)
 	}
 	c := settings.Config
 	verify.Lock = c.Path(c.Ledger.Lock) // that it is missing is a finding
 	if certificate := filepath.Join(dir, datadir.IssuingCRT); exists(certificate) {
 		if verify.Issuers, err = a.readCertificates(certificate); err != nil {
-			return verify, err
+			return verify, nil, err
 		}
 	}
 	key, err := checkpointKey(ctx, c)
 	if err != nil {
 		a.note("The checkpoint's signature is not checked: %v", err)
-		return verify, nil
+		return verify, nil, nil
 	}
-	verify.VerifierKey, err = ledger.VerifierKey(c.Ledger.Origin, key)
-	return verify, err
+	return verify, &ledgerKey{c.Ledger.Origin, key}, nil
+}
+
+// ledgerKey is the key of the checkpoints, with the origin of the first epoch.
+type ledgerKey struct {
+	origin string
+	public crypto.PublicKey
 }
 
 // checkpointKey is the public key that signed the checkpoints.

@@ -2,17 +2,24 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.etcd.io/bbolt"
+
+	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/merkle/layout"
+	"github.com/certwright/certwright/storage/bolt"
 )
 
 // plainEnvironment takes away what would steer the program from outside.
@@ -36,6 +43,7 @@ func plainEnvironment(env *testscript.Env) error {
 //	tamper FILE OLD NEW             replaces a text by one of the same length
 //	rot FILE BUCKET KEY             changes one bit of a value in a database
 //	plant FILE COLLECTION ID        copies a collection's first record, with a right checksum
+//	tiles FILE FOLDER               copies a stopped server's ledger as C2SP tlog-tiles
 //	circle FILE BUCKET              makes the bucket's top page name itself as the next below
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -53,6 +61,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"rot":    rot,
 		"plant":  plant,
 		"circle": circle,
+		"tiles":  tiles,
 	}
 }
 
@@ -141,6 +150,35 @@ func plant(ts *testscript.TestScript, _ bool, args []string) {
 		return b.Put(key, binary.BigEndian.AppendUint32(value, sum))
 	}))
 	ts.Check(db.Close())
+}
+
+// tiles copies the entries under the stored checkpoint of a stopped server's ledger
+// into a folder.
+func tiles(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := bolt.Open(context.Background(), bolt.Config{Path: ts.MkAbs(args[0]), ReadOnly: true})
+	ts.Check(err)
+	defer s.Close()
+	r, err := s.Record(context.Background(), "checkpoint", "latest")
+	ts.Check(err)
+	cp, err := ledger.ParseCheckpoint(r.Body[8:], "")
+	ts.Check(err)
+	put := func(path string, data []byte) {
+		path = filepath.Join(ts.MkAbs(args[1]), filepath.FromSlash(path))
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
+		ts.Check(os.WriteFile(path, data, 0o600))
+	}
+	put(layout.Checkpoint, cp.Note)
+	for start := uint64(0); start < cp.Size; start += merkle.TileWidth {
+		width := int(min(cp.Size-start, merkle.TileWidth))
+		raws, err := s.Entries(context.Background(), start, width)
+		ts.Check(err)
+		var bundle []byte
+		for _, raw := range raws {
+			bundle, err = layout.AppendEntry(bundle, raw)
+			ts.Check(err)
+		}
+		put(layout.Tile{Level: layout.Entries, N: start / merkle.TileWidth, Width: width}.Path(), bundle)
+	}
 }
 
 // circle makes the first element of a bucket's top page, a branch page, lead back
