@@ -45,7 +45,10 @@ type Config struct {
 	Inventory *inventory.Inventory
 	CRLs      *crl.Publisher
 	Bulk      *bulk.Operations
-	ACME      *ACME // optional: without it the methods about ACME are refused
+	// Maintenance is the server as its keeper sees it. Optional: without it the
+	// methods about it are refused.
+	Maintenance Maintenance
+	ACME        *ACME // optional: without it the methods about ACME are refused
 
 	// Authenticators are asked in this order; the first that does not answer
 	// auth.ErrNotMine decides. Put join tokens before the admin socket: who shows

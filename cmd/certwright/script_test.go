@@ -1,11 +1,14 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.etcd.io/bbolt"
 
@@ -43,6 +47,10 @@ func plainEnvironment(env *testscript.Env) error {
 //	tamper FILE OLD NEW             replaces a text by one of the same length
 //	rot FILE BUCKET KEY             changes one bit of a value in a database
 //	plant FILE COLLECTION ID        copies a collection's first record, with a right checksum
+//	agekey FILE VAR                 makes an age identity, VAR is its recipient; OTHERKEY is some verifier key
+//	flip FILE NEW                   copies a file with one bit changed in its middle
+//	cut FILE NEW                    copies the first two thirds of a file
+//	mix FILE DATABASE NEW           copies a backup with another database in it
 //	tiles FILE FOLDER               copies a stopped server's ledger as C2SP tlog-tiles
 //	circle FILE BUCKET              makes the bucket's top page name itself as the next below
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
@@ -62,6 +70,10 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"plant":  plant,
 		"circle": circle,
 		"tiles":  tiles,
+		"agekey": ageKey,
+		"flip":   flip,
+		"cut":    cutFile,
+		"mix":    mix,
 	}
 }
 
@@ -150,6 +162,59 @@ func plant(ts *testscript.TestScript, _ bool, args []string) {
 		return b.Put(key, binary.BigEndian.AppendUint32(value, sum))
 	}))
 	ts.Check(db.Close())
+}
+
+func ageKey(ts *testscript.TestScript, _ bool, args []string) {
+	id, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("# a comment\n"+id.String()+"\n"), 0o600))
+	ts.Setenv(args[1], id.Recipient().String())
+	public, _, err := ed25519.GenerateKey(nil)
+	ts.Check(err)
+	key, err := ledger.VerifierKey("localhost/certwright", public)
+	ts.Check(err)
+	ts.Setenv("OTHERKEY", key)
+}
+
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o600))
+}
+
+func cutFile(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data[:len(data)*2/3], 0o600))
+}
+
+// mix puts another database into a backup, whose manifest stays.
+func mix(ts *testscript.TestScript, _ bool, args []string) {
+	in, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer in.Close()
+	database, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	out, err := os.Create(ts.MkAbs(args[2]))
+	ts.Check(err)
+	defer out.Close()
+	from, to := tar.NewReader(in), tar.NewWriter(out)
+	for {
+		h, err := from.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		ts.Check(err)
+		var content io.Reader = from
+		if h.Name == "ledger.db" {
+			h.Size, content = int64(len(database)), bytes.NewReader(database)
+		}
+		ts.Check(to.WriteHeader(h))
+		_, err = io.Copy(to, content)
+		ts.Check(err)
+	}
+	ts.Check(to.Close())
 }
 
 // tiles copies the entries under the stored checkpoint of a stopped server's ledger

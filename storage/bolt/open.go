@@ -201,7 +201,9 @@ func (s *Store) open() (err error) {
 		Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, ReadOnly: s.config.ReadOnly,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
-			s.file = f
+			if s.db == nil { // a backup opens it again, to read
+				s.file = f
+			}
 			return f, err
 		},
 	}
