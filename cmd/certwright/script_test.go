@@ -49,6 +49,7 @@ func plainEnvironment(env *testscript.Env) error {
 //	plant FILE COLLECTION ID        copies a collection's first record, with a right checksum
 //	agekey FILE VAR                 makes an age identity, VAR is its recipient; OTHERKEY is some verifier key
 //	flip FILE NEW                   copies a file with one bit changed in its middle
+//	rotfirst FILE BUCKET            changes one bit of a bucket's first value
 //	cut FILE NEW                    copies the first two thirds of a file
 //	mix FILE DATABASE NEW           copies a backup with another database in it
 //	tiles FILE FOLDER               copies a stopped server's ledger as C2SP tlog-tiles
@@ -73,7 +74,10 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"agekey": ageKey,
 		"flip":   flip,
 		"cut":    cutFile,
-		"mix":    mix,
+		"rotfirst": func(ts *testscript.TestScript, _ bool, args []string) {
+			rotKey(ts, args[0], args[1], func(b *bbolt.Bucket) []byte { k, _ := b.Cursor().First(); return bytes.Clone(k) })
+		},
+		"mix": mix,
 	}
 }
 
@@ -136,13 +140,18 @@ func tamper(ts *testscript.TestScript, _ bool, args []string) {
 
 // rot changes one bit of a value in a database.
 func rot(ts *testscript.TestScript, _ bool, args []string) {
-	db, err := bbolt.Open(ts.MkAbs(args[0]), 0o600, nil)
+	rotKey(ts, args[0], args[1], func(*bbolt.Bucket) []byte { return []byte(args[2]) })
+}
+
+func rotKey(ts *testscript.TestScript, file, bucket string, of func(*bbolt.Bucket) []byte) {
+	db, err := bbolt.Open(ts.MkAbs(file), 0o600, nil)
 	ts.Check(err)
 	ts.Check(db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(args[1]))
-		value := bytes.Clone(b.Get([]byte(args[2])))
+		b := tx.Bucket([]byte(bucket))
+		key := of(b)
+		value := bytes.Clone(b.Get(key))
 		value[len(value)/2] ^= 1
-		return b.Put([]byte(args[2]), value)
+		return b.Put(key, value)
 	}))
 	ts.Check(db.Close())
 }
