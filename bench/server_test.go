@@ -63,16 +63,24 @@ func startServer(tb testing.TB) *server {
 		*a = l.Addr().String()
 		check(tb, l.Close())
 	}
-	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
-		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
-	var log bytes.Buffer
-	s.cmd.Stdout, s.cmd.Stderr = &log, &log
-	check(tb, s.cmd.Start())
+	s.launch()
 	tb.Cleanup(func() {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		_ = s.cmd.Wait()
 		_ = os.RemoveAll(dir)
 	})
+	return s
+}
+
+// launch starts the process and waits until it is ready.
+func (s *server) launch() {
+	tb := s.tb
+	tb.Helper()
+	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
+		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
+	var log bytes.Buffer
+	s.cmd.Stdout, s.cmd.Stderr = &log, &log
+	check(tb, s.cmd.Start())
 	deadline := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -80,7 +88,7 @@ func startServer(tb testing.TB) *server {
 		if resp, err := http.Get("http://" + s.metrics + "/readyz"); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return s
+				return
 			}
 		}
 		select {
