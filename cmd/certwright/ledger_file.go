@@ -122,17 +122,16 @@ func scrubFile(ctx context.Context, store *bolt.Store, show func(done, total uin
 	return result, err
 }
 
-// maxPageFindings is how many findings about pages are kept: one damaged page can
-// lead to any number.
+// maxPageFindings is after how many findings about pages the check ends: one damaged
+// page can lead to any number.
 const maxPageFindings = 20
 
 // pages checks the structure of the file's pages.
 func pages(ctx context.Context, file string) ([]finding, error) {
 	var found []finding
-	err := bolt.CheckPages(ctx, file, func(detail string) {
-		if len(found) < maxPageFindings {
-			found = append(found, finding{Kind: "database", Subject: "pages", Detail: detail})
-		}
+	err := bolt.CheckPages(ctx, file, func(detail string) bool {
+		found = append(found, finding{Kind: "database", Subject: "pages", Detail: detail})
+		return len(found) < maxPageFindings
 	})
 	return found, err
 }

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -63,8 +64,10 @@ func (s *Store) Backup(ctx context.Context, size func(octets uint64) error, w io
 
 // CheckPages reads every page of the file of a stopped server and checks bbolt's own
 // structure: that each page is reached once or free, and that keys rise. Damage can
-// end the process: call it in a child. Each finding is one line.
-func CheckPages(ctx context.Context, path string, report func(string)) (err error) {
+// end the process: call it in a child. Each finding is one line. Where report says
+// false the check ends, and leaves the file open: pages that lead in a circle have no
+// end of findings, and bbolt's checker cannot be ended.
+func CheckPages(ctx context.Context, path string, report func(string) bool) (err error) {
 	defer guard(&err)()
 	if info, err := os.Stat(path); err != nil {
 		return err
@@ -75,20 +78,20 @@ func CheckPages(ctx context.Context, path string, report func(string)) (err erro
 	if err != nil {
 		return openError(path, err)
 	}
-	defer func() { _ = db.Close() }() // only read
-	return db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() > fileSize(path) {
-			report(fmt.Sprintf("the file has %d octets, its pages take %d: it is cut", fileSize(path), tx.Size()))
-			return nil
-		}
+	tx, err := db.Begin(false)
+	if err != nil {
+		return errors.Join(openError(path, err), db.Close())
+	}
+	if has, want := fileSize(path), tx.Size(); want > has {
+		report(fmt.Sprintf("the file has %d octets, its pages take %d: it is cut", has, want))
+	} else {
 		for err := range tx.Check() {
-			if ctx.Err() != nil {
-				continue // bbolt's checker must be read to its end
+			if !report(err.Error()) || ctx.Err() != nil {
+				return ctx.Err()
 			}
-			report(err.Error())
 		}
-		return ctx.Err()
-	})
+	}
+	return errors.Join(tx.Rollback(), db.Close(), ctx.Err())
 }
 
 func fileSize(path string) int64 {
