@@ -48,7 +48,10 @@ type Config struct {
 	Inventory *inventory.Inventory
 	CRLs      *crl.Publisher
 	Bulk      *bulk.Operations
-	ACME      *ACME // optional: without it the methods about ACME are refused
+	// Maintenance is the server as its keeper sees it. Optional: without it the
+	// methods about it are refused.
+	Maintenance Maintenance
+	ACME        *ACME // optional: without it the methods about ACME are refused
 	// Completeness compares what the keys signed with the ledger. Optional.
 	Completeness func(context.Context) (tally.Count, error)
 

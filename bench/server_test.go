@@ -49,6 +49,7 @@ type server struct {
 	tb                         testing.TB
 	dir                        string
 	https, grpc, http, metrics string
+	settings                   []string // NAME=VALUE each
 	cmd                        *exec.Cmd
 }
 
@@ -64,17 +65,26 @@ func startServer(tb testing.TB, settings ...string) *server {
 		*a = l.Addr().String()
 		check(tb, l.Close())
 	}
-	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
-		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
-	s.cmd.Env = append(os.Environ(), settings...)
-	var log bytes.Buffer
-	s.cmd.Stdout, s.cmd.Stderr = &log, &log
-	check(tb, s.cmd.Start())
+	s.settings = settings
+	s.launch()
 	tb.Cleanup(func() {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		_ = s.cmd.Wait()
 		_ = os.RemoveAll(dir)
 	})
+	return s
+}
+
+// launch starts the process and waits until it is ready.
+func (s *server) launch() {
+	tb := s.tb
+	tb.Helper()
+	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
+		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
+	s.cmd.Env = append(os.Environ(), s.settings...)
+	var log bytes.Buffer
+	s.cmd.Stdout, s.cmd.Stderr = &log, &log
+	check(tb, s.cmd.Start())
 	deadline := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -82,7 +92,7 @@ func startServer(tb testing.TB, settings ...string) *server {
 		if resp, err := http.Get("http://" + s.metrics + "/readyz"); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return s
+				return
 			}
 		}
 		select {

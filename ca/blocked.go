@@ -27,13 +27,16 @@ type blockedRecord struct {
 // blockRecord blocks the key of a certificate, bound to the entry before it in the
 // unit: the certificate's revocation, or an action.
 func blockRecord(row storage.Certificate) (storage.PutRecord, error) {
-	body, err := json.Marshal(blockedRecord{Issuer: row.Issuer.String(), Serial: row.Serial.String()})
+	return putBlocked(row.SPKI.String(), blockedRecord{Issuer: row.Issuer.String(), Serial: row.Serial.String()})
+}
+
+// putBlocked blocks a key, bound to the entry before it in the unit.
+func putBlocked(key string, r blockedRecord) (storage.PutRecord, error) {
+	body, err := json.Marshal(r)
 	if err != nil {
 		return storage.PutRecord{}, fmt.Errorf("blocked key: %w", err)
 	}
-	return storage.PutRecord{
-		Collection: blockedCollection, ID: row.SPKI.String(), IfVersion: storage.AnyVersion, Body: body, WithEntry: true,
-	}, nil
+	return storage.PutRecord{Collection: blockedCollection, ID: key, IfVersion: storage.AnyVersion, Body: body, WithEntry: true}, nil
 }
 
 // actionBlocked is the action of an entry that blocks a key whose certificate was
@@ -46,14 +49,15 @@ func blocking(row storage.Certificate, actor string) (storage.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	draft, err := entry.Action{Action: actionBlocked, Target: row.SPKI.String(), Detail: blockedDetail(row.Serial)}.Draft(actor)
+	draft, err := entry.Action{Action: actionBlocked, Target: row.SPKI.String(), Detail: blockedDetail + row.Serial.String()}.Draft(actor)
 	if err != nil {
 		return nil, err
 	}
 	return storage.Unit{storage.AppendEntry{Entry: draft}, put}, nil
 }
 
-func blockedDetail(serial identity.Serial) string { return "serial " + serial.String() }
+// blockedDetail is before the serial in the detail of an action actionBlocked.
+const blockedDetail = "serial "
 
 // notBlocked is the precondition that a key is not blocked, in the unit of an
 // intent: whichever of intent and block comes first is seen by the other.

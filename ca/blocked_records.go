@@ -102,7 +102,7 @@ func (c *blockedCheck) Findings(settled uint64) []storage.Finding {
 		case !known || b.key != key:
 			find(storage.NoIndex, key, "the key %s is recorded as blocked by entry %d, which does not block it", key, r.entry)
 		case b.detail == "" && (r.Issuer != b.issuer.String() || r.Serial != b.serial.String()),
-			b.detail != "" && b.detail != "serial "+r.Serial:
+			b.detail != "" && b.detail != blockedDetail+r.Serial:
 			find(r.entry, key, "the key %s is recorded as blocked with the certificate %s; entry %d says another", key, r.Serial, r.entry)
 		}
 	}

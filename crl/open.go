@@ -122,6 +122,11 @@ func (p *Publisher) load(ctx context.Context, l *list) error {
 	if err != nil {
 		return err
 	}
+	if len(stored.DER) == 0 { // a recovery of the ledger knows its number, and no more
+		l.last = stored.Number
+		l.soil(time.Time{}.Add(1))
+		return nil
+	}
 	shape, err := x509cert.ReadCRL(stored.DER)
 	if err != nil {
 		return err

@@ -184,7 +184,7 @@ func (v *verification) lineage(ctx context.Context, c storage.Certificate) {
 	}
 	before, err := v.Store.ByFingerprint(ctx, c.Intent.Replaces)
 	switch {
-	case ctx.Err() != nil || errors.Is(err, storage.ErrNotFound) && v.epoch:
+	case ctx.Err() != nil || errors.Is(err, storage.ErrNotFound) && v.epochs.last.Number > 1:
 	case err != nil:
 		v.wrong("certificate", c.Index, c.Serial.String(), "its intent, entry %d, replaces the certificate %x, which cannot be read: %v", c.Index, c.Intent.Replaces, err)
 	case before.Index >= c.Index:

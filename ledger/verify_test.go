@@ -230,7 +230,7 @@ func reshard(tx *bbolt.Tx, key []byte, shard uint16) error {
 	b := tx.Bucket([]byte("cert"))
 	row := bytes.Clone(b.Get(key))
 	row = row[:len(row)-4]
-	binary.BigEndian.PutUint16(row[2:], shard)
+	binary.BigEndian.PutUint16(row[3:], shard)
 	sum := crc32.Checksum(append(bytes.Clone(key), row...), crc32.MakeTable(crc32.Castagnoli))
 	return b.Put(key, binary.BigEndian.AppendUint32(row, sum))
 }
@@ -314,7 +314,7 @@ func TestVerifyFindsMalformedBodies(t *testing.T) {
 	_, found := sc.verify(t, nil)
 	expect(t, found, storage.Finding{Kind: "entry", Index: 301, Detail: "not a well-formed admin-action"})
 	expect(t, found, storage.Finding{Kind: "entry", Index: 302, Detail: "kind-99 is not known"})
-	expect(t, found, storage.Finding{Kind: "entry", Index: 303, Detail: "the genesis"})
+	expect(t, found, storage.Finding{Kind: "entry", Index: 303, Detail: "is that of no epoch"})
 }
 
 func TestVerifyEndsWithItsContext(t *testing.T) {

@@ -91,7 +91,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	if _, err := r.store.Head(ctx); err != nil {
 		return r, err
 	}
-	r.clock = newClockGuard(r.now, sinceBoot, r.lastEntry, logger)
+	if r.clock, err = newClockGuard(ctx, r.now, sinceBoot, r.store, logger); err != nil {
+		return r, err
+	}
 	r.watch = &watch{store: r.store, logger: logger}
 	opened, err := r.openPolicy(ctx, s)
 	if err != nil {
@@ -125,15 +127,6 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		return r, err
 	}
 	return r, r.startOwn(ctx, s)
-}
-
-// lastEntry is the time of the ledger's last entry; zero if it cannot be read.
-func (r *rooms) lastEntry() time.Time {
-	head, err := r.store.Head(context.Background())
-	if err != nil {
-		return time.Time{}
-	}
-	return head.LastTime
 }
 
 // openPolicy opens the issuers, the ledger and the policy in force.
@@ -213,7 +206,8 @@ func (r *rooms) openAPI(s *Server) (err error) {
 		CRLs: r.crls, Bulk: r.bulk, Completeness: r.tally.Now,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
 		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
-		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
+		Maintenance: maintenance{clockGuard: r.clock, rooms: r, options: &s.options},
+		Roots:       []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
 	})
 	return err

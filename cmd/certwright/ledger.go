@@ -7,5 +7,5 @@ func ledgerGroup(a *app) *cobra.Command {
 The ledger is the append-only book of everything that was issued and changed: a
 Merkle tree with signed checkpoints.`,
 		ledgerStatusCommand(a), ledgerListCommand(a), ledgerShowCommand(a), ledgerVerifyCommand(a), verifyChildCommand(a), ledgerProofCommand(a),
-		ledgerExportCommand(a), ledgerConsistencyCommand(a))
+		ledgerExportCommand(a), ledgerConsistencyCommand(a), ledgerRecoverCommand(a), ledgerClockCommand(a))
 }

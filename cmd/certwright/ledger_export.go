@@ -108,7 +108,7 @@ func (a *app) withFile(ctx context.Context, file string, use func(ctx context.Co
 	if !exists(file) {
 		return failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
 	}
-	beside, err := a.beside(ctx, filepath.Dir(file))
+	_, key, err := a.beside(ctx, filepath.Dir(file))
 	if err != nil {
 		return err
 	}
@@ -118,10 +118,16 @@ func (a *app) withFile(ctx context.Context, file string, use func(ctx context.Co
 	}
 	defer store.Close() //nolint:errcheck // only read
 	a.note("No server is asked: reading %s.", file)
-	checkpoint := func(ctx context.Context) (ledger.Checkpoint, error) {
-		return ledger.StoredCheckpoint(ctx, store, beside.VerifierKey)
+	verifierKey := ""
+	if key != nil {
+		if verifierKey, err = ledger.CurrentVerifierKey(ctx, store, key.origin, key.public); err != nil {
+			return err
+		}
 	}
-	return use(ctx, publish.New(publish.Config{Store: store, Checkpoint: checkpoint}), beside.VerifierKey)
+	checkpoint := func(ctx context.Context) (ledger.Checkpoint, error) {
+		return ledger.StoredCheckpoint(ctx, store, verifierKey)
+	}
+	return use(ctx, publish.New(publish.Config{Store: store, Checkpoint: checkpoint}), verifierKey)
 }
 
 // serverFiles are the files of a running server's ledger.

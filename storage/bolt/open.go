@@ -21,7 +21,6 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/certwright/certwright/merkle"
-	"github.com/certwright/certwright/problem"
 )
 
 // Config is how a file is opened.
@@ -140,8 +139,7 @@ func fill(name string) error {
 			}
 		}
 		meta := tx.Bucket([]byte(bucketMeta))
-		version := seal([]byte(keyFormat), binary.BigEndian.AppendUint32(nil, format))
-		if err := meta.Put([]byte(keyFormat), version); err != nil {
+		if err := putFormat(meta, format); err != nil {
 			return err
 		}
 		return putEdge(tx, &merkle.Edge{}, time.UnixMilli(0))
@@ -203,7 +201,9 @@ func (s *Store) open() (err error) {
 		Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, ReadOnly: s.config.ReadOnly,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
-			s.file = f
+			if s.db == nil { // a backup opens it again, to read
+				s.file = f
+			}
 			return f, err
 		},
 	}
@@ -214,6 +214,11 @@ func (s *Store) open() (err error) {
 		return err
 	}
 	s.db.AllocSize = growth
+	if !s.config.ReadOnly {
+		if err := s.migrate(migrations()); err != nil {
+			return err
+		}
+	}
 	return s.db.View(s.load)
 }
 
@@ -232,16 +237,11 @@ func (s *Store) load(tx *bbolt.Tx) error {
 	if meta == nil {
 		return errors.New("there is no meta bucket")
 	}
-	version, ok := unseal([]byte(keyFormat), meta.Get([]byte(keyFormat)))
-	if !ok || len(version) != 4 {
-		return errors.New("the format cannot be read")
-	}
-	if v := binary.BigEndian.Uint32(version); v != format {
-		return &problem.Problem{
-			Kind: problem.FailedPrecondition, Reason: "DATABASE_FORMAT",
-			Detail: fmt.Sprintf("the database %s has format %d; this program knows format %d", s.config.Path, v, format),
-			Help:   "use the newer program that wrote it",
-		}
+	switch v, err := getFormat(meta); {
+	case err != nil:
+		return err
+	case v != format:
+		return otherFormat(s.config.Path, v)
 	}
 	for _, b := range buckets() {
 		if tx.Bucket([]byte(b)) == nil {
@@ -259,9 +259,12 @@ func putEdge(tx *bbolt.Tx, edge *merkle.Edge, last time.Time) error {
 }
 
 func getEdge(tx *bbolt.Tx) (*merkle.Edge, time.Time, error) {
-	value, ok := unseal([]byte(keyEdge), tx.Bucket([]byte(bucketMeta)).Get([]byte(keyEdge)))
-	if !ok || len(value) < edgeTime {
-		return nil, time.Time{}, fmt.Errorf("edge of the tree: %w", errChecksum)
+	value, err := unseal([]byte(keyEdge), tx.Bucket([]byte(bucketMeta)).Get([]byte(keyEdge)))
+	if err == nil && len(value) < edgeTime {
+		err = errRow
+	}
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("edge of the tree: %w", err)
 	}
 	cut := len(value) - edgeTime
 	edge, err := merkle.ParseEdge(value[:cut])

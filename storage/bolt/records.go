@@ -193,9 +193,9 @@ func (u *unit) uses(key []byte) (uint32, error) {
 }
 
 func parseUses(key, sealed []byte) (uint32, error) {
-	value, ok := unseal(key, sealed)
-	if !ok {
-		return 0, errChecksum
+	value, err := unseal(key, sealed)
+	if err != nil {
+		return 0, err
 	}
 	if len(value) != 4 {
 		return 0, errRow
@@ -276,9 +276,9 @@ func marshalCRL(key []byte, number uint64, der []byte) []byte {
 }
 
 func parseCRL(key, sealed []byte) (storage.CRL, error) {
-	value, ok := unseal(key, sealed)
-	if !ok {
-		return storage.CRL{}, errChecksum
+	value, err := unseal(key, sealed)
+	if err != nil {
+		return storage.CRL{}, err
 	}
 	if len(value) < 8 {
 		return storage.CRL{}, errRow

@@ -235,7 +235,7 @@ type work struct {
 // do carries out one unit. What it returns ends the whole transaction; the
 // unit's own error is in its job.
 func (w *work) do(j *job) error {
-	u := newUnit(w.tx, w.edge.Size(), later(w.now, w.last))
+	u := newUnit(w.tx, w.edge.Size(), later(w.now, w.last), w.last)
 	if j.err = u.run(j.ops); j.err == nil {
 		return w.take(u, j)
 	}
