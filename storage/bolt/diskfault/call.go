@@ -1,0 +1,45 @@
+package diskfault
+
+import "fmt"
+
+// Kind is what a call does.
+type Kind string
+
+// The kinds of calls.
+const (
+	Write    Kind = "write"    // pwrite64
+	Sync     Kind = "sync"     // fsync, fdatasync
+	Truncate Kind = "truncate" // ftruncate
+	Rename   Kind = "rename"
+	Remove   Kind = "remove"
+	Space    Kind = "space" // fstatfs
+)
+
+// Call is one call, before it takes effect.
+type Call struct {
+	N      int    // its place among the folder's calls, from 0
+	Kind   Kind   //
+	Path   string // of the file, relative to the folder; "." is the folder
+	To     string // Rename: the new path, likewise
+	File   int    // a number of the file, whatever its path; 0: there is none
+	Folder bool   // it is a folder
+	Offset int64  // Write
+	Data   []byte // Write
+	Size   int64  // Truncate
+}
+
+func (c Call) String() string {
+	switch c.Kind {
+	case Write:
+		return fmt.Sprintf("call %d: write %d octets to %s at %d", c.N, len(c.Data), c.Path, c.Offset)
+	case Truncate:
+		return fmt.Sprintf("call %d: truncate %s to %d", c.N, c.Path, c.Size)
+	case Rename:
+		return fmt.Sprintf("call %d: rename %s to %s", c.N, c.Path, c.To)
+	case Sync, Remove, Space:
+	}
+	return fmt.Sprintf("call %d: %s %s", c.N, c.Kind, c.Path)
+}
+
+// Changes tells whether the call changes or syncs something.
+func (c Call) Changes() bool { return c.Kind != Space }

@@ -1,0 +1,136 @@
+package diskfault
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// notification is struct seccomp_notif.
+type notification struct {
+	id     uint64
+	thread uint32
+	_      uint32
+	number int32
+	_      uint32
+	_      uint64
+	args   [6]uint64
+}
+
+// response is struct seccomp_notif_resp.
+type response struct {
+	id    uint64
+	value int64
+	errno int32
+	flags uint32
+}
+
+// seen are the system calls that are notified. Not write: Go's runtime needs it on
+// any thread, and database files are written by pwrite64 alone. What was written
+// otherwise is read when it is synced or renamed.
+func seen() []uint32 {
+	return []uint32{
+		unix.SYS_PWRITE64, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FTRUNCATE, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2,
+		unix.SYS_UNLINKAT, unix.SYS_FSTATFS,
+	}
+}
+
+// listen puts the filter on this thread and what it will fork.
+func listen() (listener int, err error) {
+	arch, ok := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[runtime.GOARCH]
+	if !ok {
+		return -1, fmt.Errorf("not known for %s", runtime.GOARCH)
+	}
+	const load, equal, answer = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
+	numbers := seen()
+	filter := []unix.SockFilter{
+		{Code: load, K: 4}, // the architecture
+		{Code: equal, K: arch, Jt: 1},
+		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
+		{Code: load, K: 0}, // the system call's number
+	}
+	for i, n := range numbers {
+		filter = append(filter, unix.SockFilter{Code: equal, K: n, Jt: uint8(len(numbers) - i)})
+	}
+	filter = append(filter, unix.SockFilter{Code: answer, K: unix.SECCOMP_RET_ALLOW}, unix.SockFilter{Code: answer, K: unix.SECCOMP_RET_USER_NOTIF})
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return -1, err
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	// A signal (Go preempts by signals) must not repeat a call that we have seen.
+	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}
+
+// serve answers until the last process behind the filter has ended.
+func (d *Disk) serve(listener int) {
+	defer func() { _ = unix.Close(listener) }()
+	for {
+		poll := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
+		if _, err := unix.Poll(poll, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			d.fail(fmt.Errorf("poll: %w", err))
+			return
+		}
+		if poll[0].Revents&unix.POLLIN == 0 {
+			if poll[0].Revents != 0 {
+				return
+			}
+			continue
+		}
+		var n notification
+		if errno := control(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); errno != 0 {
+			continue // it was killed meanwhile
+		}
+		r := d.answer(&n)
+		r.id = n.id
+		_ = control(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)) // ENOENT: it was killed meanwhile
+	}
+}
+
+func control(fd int, request uintptr, arg unsafe.Pointer) unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+	return errno
+}
+
+// answer reads the call and decides.
+func (d *Disk) answer(n *notification) response {
+	happen := response{flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+	c, content, ours, err := d.read(n)
+	if err != nil {
+		if !gone(int(n.thread)) {
+			d.fail(fmt.Errorf("system call %d: %w", n.number, err))
+		}
+		return happen
+	}
+	if !ours {
+		return happen
+	}
+	v := d.decide(c, content)
+	switch {
+	case v.Errno != 0:
+		return response{value: -1, errno: -int32(v.Errno)}
+	case v.Pretend && c.Kind == Write:
+		return response{value: int64(len(c.Data))}
+	case v.Pretend:
+		return response{}
+	case v.Free > 0 && c.Kind == Space:
+		if err := tellSpace(n, v.Free); err != nil {
+			d.fail(err)
+			return happen
+		}
+		return response{}
+	}
+	return happen
+}
+
+// gone tells whether the thread has ended: what it asked for does not matter then.
+func gone(thread int) bool {
+	return errors.Is(unix.Access(fmt.Sprintf("/proc/%d/mem", thread), unix.F_OK), unix.ENOENT)
+}
