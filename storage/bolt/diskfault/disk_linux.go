@@ -37,6 +37,7 @@ type Disk struct {
 	count  int
 	judge  func(Call) Verdict
 	calls  []Call
+	marks  []Call
 	before map[string][]byte // files by path, as they were at the first start
 	inodes map[uint64]*known
 	files  int // numbers given
@@ -155,11 +156,11 @@ func (d *Disk) Recording() (Recording, error) {
 	if err := d.Wait(); err != nil {
 		return Recording{}, err
 	}
-	return Recording{Before: d.before, Calls: d.calls, Count: d.count}, nil
+	return Recording{Before: d.before, Calls: d.calls, Marks: d.marks, Count: d.count}, nil
 }
 
 // decide counts a call, asks the judge and records it.
-func (d *Disk) decide(c Call, content []byte) Verdict {
+func (d *Disk) decide(c Call, content []byte) (Call, Verdict) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c.N = d.count
@@ -168,14 +169,19 @@ func (d *Disk) decide(c Call, content []byte) Verdict {
 	if d.judge != nil {
 		v = d.judge(c)
 	}
+	if d.Record && c.Kind == Mark {
+		d.marks = append(d.marks, c)
+	}
 	if !d.Record || !c.Changes() || v.Errno != 0 || v.Pretend {
-		return v
+		return c, v
 	}
 	if content != nil { // written by calls that are not seen
 		d.calls = append(d.calls, Call{N: c.N, Kind: Write, Path: c.Path, File: c.File, Data: content})
 	}
-	d.calls = append(d.calls, c)
-	return v
+	if c.Kind != Sync { // which is recorded when it is done
+		d.calls = append(d.calls, c)
+	}
+	return c, v
 }
 
 func (d *Disk) fail(err error) {

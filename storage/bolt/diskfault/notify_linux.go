@@ -3,7 +3,9 @@ package diskfault
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -71,7 +73,11 @@ func listen() (listener int, err error) {
 
 // serve answers until the last process behind the filter has ended.
 func (d *Disk) serve(listener int) {
-	defer func() { _ = unix.Close(listener) }()
+	var syncs sync.WaitGroup
+	defer func() {
+		syncs.Wait()
+		_ = unix.Close(listener)
+	}()
 	for {
 		poll := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
 		if _, err := unix.Poll(poll, -1); err != nil && !errors.Is(err, unix.EINTR) {
@@ -88,10 +94,40 @@ func (d *Disk) serve(listener int) {
 		if errno := control(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); errno != 0 {
 			continue // it was killed meanwhile
 		}
-		r := d.answer(&n)
-		r.id = n.id
-		_ = control(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)) // ENOENT: it was killed meanwhile
+		c, r := d.answer(&n)
+		if c.Kind == Sync && d.Record && r.flags == happen().flags {
+			syncs.Go(func() { send(listener, &n, d.sync(&n, c)) })
+		} else {
+			send(listener, &n, r)
+		}
 	}
+}
+
+func send(listener int, n *notification, r response) {
+	r.id = n.id
+	_ = control(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)) // ENOENT: it was killed meanwhile
+}
+
+func happen() response { return response{flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE} }
+
+// sync does a sync in the process's place, so that we know when it is done: what
+// another thread does meanwhile comes before that.
+func (d *Disk) sync(n *notification, c Call) response {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/fd/%d", n.thread, int32(n.args[0])))
+	if err != nil {
+		return happen()
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		d.fail(err)
+		return response{value: -1, errno: -int32(unix.EIO)}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.Begun, c.N = c.N, d.count
+	d.count++
+	d.calls = append(d.calls, c)
+	return response{}
 }
 
 func control(fd int, request uintptr, arg unsafe.Pointer) unix.Errno {
@@ -100,34 +136,33 @@ func control(fd int, request uintptr, arg unsafe.Pointer) unix.Errno {
 }
 
 // answer reads the call and decides.
-func (d *Disk) answer(n *notification) response {
-	happen := response{flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+func (d *Disk) answer(n *notification) (Call, response) {
 	c, content, ours, err := d.read(n)
 	if err != nil {
 		if !gone(int(n.thread)) {
 			d.fail(fmt.Errorf("system call %d: %w", n.number, err))
 		}
-		return happen
+		return Call{}, happen()
 	}
 	if !ours {
-		return happen
+		return Call{}, happen()
 	}
-	v := d.decide(c, content)
+	c, v := d.decide(c, content)
 	switch {
 	case v.Errno != 0:
-		return response{value: -1, errno: -int32(v.Errno)}
+		return c, response{value: -1, errno: -int32(v.Errno)}
 	case v.Pretend && c.Kind == Write:
-		return response{value: int64(len(c.Data))}
+		return c, response{value: int64(len(c.Data))}
 	case v.Pretend:
-		return response{}
+		return c, response{}
 	case v.Free > 0 && c.Kind == Space:
 		if err := tellSpace(n, v.Free); err != nil {
 			d.fail(err)
-			return happen
+			return c, happen()
 		}
-		return response{}
+		return c, response{}
 	}
-	return happen
+	return c, happen()
 }
 
 // gone tells whether the thread has ended: what it asked for does not matter then.

@@ -52,6 +52,9 @@ func (d *Disk) read(n *notification) (c Call, content []byte, ours bool, err err
 
 // readNames reads a call that is about names.
 func (d *Disk) readNames(n *notification) (c Call, content []byte, ours bool, err error) {
+	if int(n.number) == unix.SYS_UNLINKAT && n.args[2]&unix.AT_REMOVEDIR != 0 {
+		return c, nil, false, nil // empty folders are not recorded
+	}
 	from, err := name(n, 0)
 	if err != nil {
 		return c, nil, false, err
@@ -72,7 +75,8 @@ func (d *Disk) readNames(n *notification) (c Call, content []byte, ours bool, er
 	}
 	info, err := os.Lstat(from)
 	if errors.Is(err, os.ErrNotExist) {
-		return c, nil, true, nil // it will fail by itself
+		c.Kind = Mark
+		return c, nil, true, nil
 	}
 	if err != nil {
 		return c, nil, true, err

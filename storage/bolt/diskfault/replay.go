@@ -14,6 +14,7 @@ import (
 type Recording struct {
 	Before map[string][]byte // its files by path, all durable, before the first call
 	Calls  []Call            // what changed or synced something, in order
+	Marks  []Call            // what the process said
 	Count  int               // of all calls that were counted, those not recorded included
 }
 
@@ -120,7 +121,7 @@ func (s *state) file(c Call) *file {
 		return f
 	}
 	s.files[c.File] = &file{}
-	s.pending = append(s.pending, Call{Kind: created, Path: c.Path, File: c.File})
+	s.pending = append(s.pending, Call{N: c.N, Kind: created, Path: c.Path, File: c.File})
 	return s.files[c.File]
 }
 
@@ -134,14 +135,15 @@ func (s *state) apply(c Call) {
 		f.pending = append(f.pending, c)
 	case c.Kind == Sync && !c.Folder:
 		f := s.file(c)
-		for _, p := range f.pending {
-			f.content = p.on(f.content, func(int) bool { return true })
+		n := 0
+		for ; n < len(f.pending) && f.pending[n].N <= c.Begun; n++ {
+			f.content = f.pending[n].on(f.content, func(int) bool { return true })
 		}
-		f.pending = nil
+		f.pending = f.pending[n:]
 	case c.Kind == Sync:
 		var left []Call
 		for _, p := range s.pending {
-			if filepath.Dir(p.Path) == c.Path || p.Kind == Rename && filepath.Dir(p.To) == c.Path {
+			if p.N <= c.Begun && (filepath.Dir(p.Path) == c.Path || p.Kind == Rename && filepath.Dir(p.To) == c.Path) {
 				p.rename(s.names)
 			} else {
 				left = append(left, p)
@@ -202,7 +204,7 @@ func (c Call) rename(names map[string]int) {
 			delete(names, c.Path)
 			names[c.To] = id
 		}
-	case Write, Sync, Truncate, Space:
+	case Write, Sync, Truncate, Space, Mark:
 	}
 }
 
