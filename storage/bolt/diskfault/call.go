@@ -16,6 +16,7 @@ const (
 	Sync     Kind = "sync"     // fsync, fdatasync
 	Truncate Kind = "truncate" // ftruncate
 	Rename   Kind = "rename"
+	Link     Kind = "link"
 	Remove   Kind = "remove"
 	Space    Kind = "space" // fstatfs
 	Mark     Kind = "mark"  // unlinkat of what is not there: see Say
@@ -27,7 +28,7 @@ type Call struct {
 	N      int    // its place among the folder's calls, from 0
 	Kind   Kind   //
 	Path   string // of the file, relative to the folder; "." is the folder
-	To     string // Rename: the new path, likewise
+	To     string // Rename, Link: the new path, likewise
 	File   int    // a number of the file, whatever its path; 0: there is none
 	Folder bool   // it is a folder
 	Offset int64  // Write
@@ -42,8 +43,8 @@ func (c Call) String() string {
 		return fmt.Sprintf("call %d: write %d octets to %s at %d", c.N, len(c.Data), c.Path, c.Offset)
 	case Truncate:
 		return fmt.Sprintf("call %d: truncate %s to %d", c.N, c.Path, c.Size)
-	case Rename:
-		return fmt.Sprintf("call %d: rename %s to %s", c.N, c.Path, c.To)
+	case Rename, Link:
+		return fmt.Sprintf("call %d: %s %s to %s", c.N, c.Kind, c.Path, c.To)
 	case Sync, Remove, Space, Mark:
 	}
 	return fmt.Sprintf("call %d: %s %s", c.N, c.Kind, c.Path)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,11 +100,15 @@ func (d *Disk) number(inode uint64) *known {
 	return k
 }
 
-// forget is told of an inode that loses its name.
-func (d *Disk) forget(inode uint64) {
+// forget is told of a file that loses a name.
+func (d *Disk) forget(info os.FileInfo) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || stat.Nlink > 1 {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.inodes, inode)
+	delete(d.inodes, stat.Ino)
 }
 
 // look remembers the files of the folder as they are.

@@ -51,6 +51,15 @@ func work(folder string) error {
 			return err
 		}
 	}
+	if err := os.Link(filepath.Join(folder, "note"), filepath.Join(folder, "linked")); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(folder, "note")); err != nil {
+		return err
+	}
+	if err := replace(folder, "other", "seen d"); err != nil {
+		return err
+	}
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
 		return err
@@ -135,8 +144,8 @@ func TestRecording(t *testing.T) {
 	for _, c := range r.Calls {
 		count[c.Kind]++
 	}
-	// 3 writes to data, 3 of notes that were read; a sync after each of them and after each rename, and one at first.
-	if want := map[Kind]int{Write: 6, Sync: 10, Truncate: 1, Rename: 3}; !maps.Equal(count, want) {
+	// 3 writes to data, 4 of notes that were read; a sync after each of them and after each rename, and one at first.
+	if want := map[Kind]int{Write: 7, Sync: 12, Truncate: 1, Rename: 4, Link: 1, Remove: 1}; !maps.Equal(count, want) {
 		t.Errorf("%v, want %v", count, want)
 	}
 	cuts := 0

@@ -36,7 +36,7 @@ type response struct {
 func seen() []uint32 {
 	return []uint32{
 		unix.SYS_PWRITE64, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FTRUNCATE, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2,
-		unix.SYS_UNLINKAT, unix.SYS_FSTATFS,
+		unix.SYS_LINKAT, unix.SYS_UNLINKAT, unix.SYS_FSTATFS,
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // are not seen; nil if it is as it was seen.
 func (d *Disk) read(n *notification) (c Call, content []byte, ours bool, err error) {
 	switch int(n.number) {
-	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_UNLINKAT:
+	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT, unix.SYS_UNLINKAT:
 		return d.readNames(n)
 	}
 	link := fmt.Sprintf("/proc/%d/fd/%d", n.thread, int32(n.args[0]))
@@ -68,9 +68,11 @@ func (d *Disk) readNames(n *notification) (c Call, content []byte, ours bool, er
 		if err != nil {
 			return c, nil, true, err
 		}
-		c.Kind = Rename
+		if c.Kind = Rename; int(n.number) == unix.SYS_LINKAT {
+			c.Kind = Link
+		}
 		if c.To, ours = d.inside(to); !ours {
-			return c, nil, true, fmt.Errorf("renames %s out of the folder", from)
+			return c, nil, true, fmt.Errorf("%s %s out of the folder", c.Kind, from)
 		}
 	}
 	info, err := os.Lstat(from)
@@ -84,11 +86,11 @@ func (d *Disk) readNames(n *notification) (c Call, content []byte, ours bool, er
 	k := d.number(inode(info))
 	c.File, c.Folder = k.number, info.IsDir()
 	if c.Kind == Remove {
-		d.forget(inode(info))
+		d.forget(info)
 		return c, nil, true, nil
 	}
-	if victim, err := os.Lstat(filepath.Join(d.Folder, c.To)); err == nil {
-		d.forget(inode(victim))
+	if victim, err := os.Lstat(filepath.Join(d.Folder, c.To)); err == nil && c.Kind == Rename {
+		d.forget(victim)
 	}
 	content, err = k.unseen(from)
 	return c, content, true, err

@@ -143,14 +143,14 @@ func (s *state) apply(c Call) {
 	case c.Kind == Sync:
 		var left []Call
 		for _, p := range s.pending {
-			if p.N <= c.Begun && (filepath.Dir(p.Path) == c.Path || p.Kind == Rename && filepath.Dir(p.To) == c.Path) {
+			if p.N <= c.Begun && (filepath.Dir(p.Path) == c.Path || p.To != "" && filepath.Dir(p.To) == c.Path) {
 				p.rename(s.names)
 			} else {
 				left = append(left, p)
 			}
 		}
 		s.pending = left
-	case c.Kind == Rename || c.Kind == Remove:
+	case c.Kind == Rename || c.Kind == Link || c.Kind == Remove:
 		if c.File != 0 && !c.Folder {
 			s.file(c)
 		}
@@ -190,6 +190,10 @@ func (c Call) rename(names map[string]int) {
 		names[c.Path] = c.File
 	case Remove:
 		delete(names, c.Path)
+	case Link:
+		if id, ok := names[c.Path]; ok {
+			names[c.To] = id
+		}
 	case Rename:
 		if c.Folder {
 			for path, id := range maps.Clone(names) {
