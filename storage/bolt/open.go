@@ -241,6 +241,13 @@ func mapSize() int64 {
 
 // load reads the format and the tree's edge.
 func (s *Store) load(tx *bbolt.Tx) error {
+	if tx.Size() > s.size { // bbolt reads on into what is not there
+		return &problem.Problem{
+			Kind: problem.FailedPrecondition, Reason: "DATABASE_TRUNCATED",
+			Detail: fmt.Sprintf("the database %s is cut off: %d octets of %d are there", s.config.Path, s.size, tx.Size()),
+			Help:   "restore the file from a backup",
+		}
+	}
 	meta := tx.Bucket([]byte(bucketMeta))
 	if meta == nil {
 		return errors.New("there is no meta bucket")

@@ -26,18 +26,19 @@ import (
 	"github.com/certwright/certwright/storage/storagetest"
 )
 
-// thorough multiplies what the tests of crashes do: CERTWRIGHT_CRASH_FACTOR.
+// thorough multiplies what the tests of crashes do: by 10 with
+// CERTWRIGHT_CRASH_ROUNDS=200, which is what make crash sets.
 func thorough(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("CERTWRIGHT_CRASH_FACTOR")
+	text := os.Getenv("CERTWRIGHT_CRASH_ROUNDS")
 	if text == "" {
 		return 1
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		t.Fatalf("CERTWRIGHT_CRASH_FACTOR=%q is no factor", text)
+		t.Fatalf("CERTWRIGHT_CRASH_ROUNDS=%q is not a number of rounds", text)
 	}
-	return n
+	return max(1, n/20)
 }
 
 // TestPowerCut records all that a process writes and syncs while it makes a
