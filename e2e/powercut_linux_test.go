@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 	"github.com/certwright/certwright/ledger"
+	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 	"github.com/certwright/certwright/storage"
 	"github.com/certwright/certwright/storage/bolt"
 	"github.com/certwright/certwright/storage/bolt/diskfault"
@@ -109,7 +109,7 @@ func (s *server) recordLoad(most int) (diskfault.Recording, []delivery) {
 // if nothing or all that was not synced arrives, or something.
 func (s *server) visitCuts(r diskfault.Recording, most int, rng *rand.Rand, visit func(folder string, c diskfault.Cut) error) error {
 	s.t.Helper()
-	scratch, err := os.MkdirTemp("/dev/shm", "cw-") //nolint:usetesting // not on the disk: hundreds of databases are made
+	scratch, err := os.MkdirTemp("/dev/shm", "cw-") // in memory: hundreds of databases are made
 	if err != nil {
 		scratch = s.t.TempDir()
 	}

@@ -20,7 +20,7 @@ const child = "CERTWRIGHT_DISKFAULT_CHILD"
 func TestMain(m *testing.M) {
 	if folder := os.Getenv(child); folder != "" {
 		if err := work(folder); err != nil {
-			os.Stderr.WriteString(err.Error())
+			_, _ = os.Stderr.WriteString(err.Error())
 			os.Exit(3) //nolint:forbidigo // as a process
 		}
 		return

@@ -64,7 +64,7 @@ func listen() (listener int, err error) {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	// A signal (Go preempts by signals) must not repeat a call that we have seen.
 	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program))) //nolint:gosec // a system call takes a pointer
 	if errno != 0 {
 		return -1, errno
 	}
@@ -91,7 +91,7 @@ func (d *Disk) serve(listener int) {
 			continue
 		}
 		var n notification
-		if errno := control(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); errno != 0 {
+		if errno := control(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); errno != 0 { //nolint:gosec // a system call takes a pointer
 			continue // it was killed meanwhile
 		}
 		c, r := d.answer(&n)
@@ -105,7 +105,8 @@ func (d *Disk) serve(listener int) {
 
 func send(listener int, n *notification, r response) {
 	r.id = n.id
-	_ = control(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)) // ENOENT: it was killed meanwhile
+	// ENOENT: it was killed meanwhile.
+	_ = control(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)) //nolint:gosec // a system call takes a pointer
 }
 
 func happen() response { return response{flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE} }
@@ -117,7 +118,7 @@ func (d *Disk) sync(n *notification, c Call) response {
 	if err != nil {
 		return happen()
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := f.Sync(); err != nil {
 		d.fail(err)
 		return response{value: -1, errno: -int32(unix.EIO)}

@@ -1,6 +1,7 @@
 package diskfault
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -141,21 +142,26 @@ func (s *state) apply(c Call) {
 		}
 		f.pending = f.pending[n:]
 	case c.Kind == Sync:
-		var left []Call
-		for _, p := range s.pending {
-			if p.N <= c.Begun && (filepath.Dir(p.Path) == c.Path || p.To != "" && filepath.Dir(p.To) == c.Path) {
-				p.rename(s.names)
-			} else {
-				left = append(left, p)
-			}
-		}
-		s.pending = left
+		s.syncFolder(c)
 	case c.Kind == Rename || c.Kind == Link || c.Kind == Remove:
 		if c.File != 0 && !c.Folder {
 			s.file(c)
 		}
 		s.pending = append(s.pending, c)
 	}
+}
+
+// syncFolder makes the names in a folder durable.
+func (s *state) syncFolder(c Call) {
+	var left []Call
+	for _, p := range s.pending {
+		if p.N <= c.Begun && (filepath.Dir(p.Path) == c.Path || p.To != "" && filepath.Dir(p.To) == c.Path) {
+			p.rename(s.names)
+		} else {
+			left = append(left, p)
+		}
+	}
+	s.pending = left
 }
 
 // on is a content after the call, as far as its sectors arrive.
@@ -247,9 +253,9 @@ func write(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	end := len(content)
-	for end > 0 && content[end-1] == 0 {
-		end--
+	end, zeros := len(content), make([]byte, 64<<10)
+	for end >= len(zeros) && bytes.Equal(content[end-len(zeros):end], zeros) {
+		end -= len(zeros)
 	}
 	if err := os.WriteFile(path, content[:end], 0o600); err != nil {
 		return err
