@@ -38,7 +38,7 @@ func Compact(ctx context.Context, from, to string, progress func(done, total uin
 	}
 	defer func() { err = errors.Join(err, old.Close()) }()
 	db, err := bbolt.Open(to, 0o600, &bbolt.Options{
-		Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, InitialMmapSize: mapSize(), NoSync: true, NoGrowSync: true, // synced at the end
+		Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, InitialMmapSize: int(mapSize()), NoSync: true, NoGrowSync: true, // synced at the end
 	})
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -21,6 +20,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/problem"
 )
 
 // Config is how a file is opened.
@@ -75,6 +75,9 @@ type Store struct {
 	last   time.Time    // the writer's: of the last entry
 	expect int          // the writer's: how many callers seem to be there
 	size   int64        // the writer's: of the file
+
+	snapshots snapshots
+	mapped    int64 // the address space that the file has
 
 	counters counters
 }
@@ -157,7 +160,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	s := &Store{config: config.withDefaults(), expect: 1}
 	if err := s.open(); err != nil {
 		if s.db != nil {
-			err = errors.Join(err, s.db.Close())
+			err = errors.Join(err, s.snapshots.leave(s.snapshots.swap(nil)), s.db.Close())
 		}
 		return nil, openError(config.Path, err)
 	}
@@ -208,31 +211,47 @@ func (s *Store) open() (err error) {
 		},
 	}
 	if !s.config.ReadOnly {
-		options.InitialMmapSize = mapSize()
+		s.mapped = info.Size() + mapSize()
+		options.InitialMmapSize = int(s.mapped)
 	}
 	if s.db, err = bbolt.Open(s.config.Path, 0o600, options); err != nil {
 		return err
 	}
 	s.db.AllocSize = growth
 	if !s.config.ReadOnly {
+		// What a run that was killed has written and not synced is read from here
+		// on: it must be durable, or it may be lost after it was handed out.
+		if err := s.db.Sync(); err != nil {
+			return err
+		}
 		if err := s.migrate(migrations()); err != nil {
 			return err
 		}
 	}
-	return s.db.View(s.load)
+	if err := s.db.View(s.load); err != nil {
+		return err
+	}
+	return s.snapshots.renew(s.db)
 }
 
 // mapSize is the address space that the file may grow into before bbolt has to
-// map it anew, for which it would wait until all readers are done.
-func mapSize() int {
+// map it anew, for which it waits until all readers are done.
+func mapSize() int64 {
 	if strconv.IntSize == 64 {
-		return min(64<<30, math.MaxInt)
+		return 64 << 30
 	}
 	return 512 << 20
 }
 
 // load reads the format and the tree's edge.
 func (s *Store) load(tx *bbolt.Tx) error {
+	if tx.Size() > s.size { // bbolt reads on into what is not there
+		return &problem.Problem{
+			Kind: problem.FailedPrecondition, Reason: "DATABASE_TRUNCATED",
+			Detail: fmt.Sprintf("the database %s is cut off: %d octets of %d are there", s.config.Path, s.size, tx.Size()),
+			Help:   "restore the file from a backup",
+		}
+	}
 	meta := tx.Bucket([]byte(bucketMeta))
 	if meta == nil {
 		return errors.New("there is no meta bucket")
@@ -282,7 +301,7 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.gate.Unlock()
 	s.writer.Wait()
-	if err := s.db.Close(); err != nil {
+	if err := errors.Join(s.snapshots.leave(s.snapshots.swap(nil)), s.db.Close()); err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}
 	return nil

@@ -80,7 +80,7 @@ func (f *filled) findings(t *testing.T) []storage.Finding {
 
 func (f *filled) update(t *testing.T, change func(*bbolt.Tx) error) {
 	t.Helper()
-	if err := f.db.Update(change); err != nil {
+	if err := errors.Join(f.db.Update(change), f.snapshots.renew(f.db)); err != nil {
 		t.Fatal(err)
 	}
 }
