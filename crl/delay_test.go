@@ -20,15 +20,15 @@ func TestDelay(t *testing.T) {
 		first := w.issue(t)
 		w.revoke(t, first, identity.Superseded)
 		for range 4 { // one a second: they do not put it off
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			w.revoke(t, w.issue(t), identity.Superseded)
 		}
-		time.Sleep(time.Second - time.Nanosecond)
+		<-time.After(time.Second - time.Nanosecond)
 		synctest.Wait()
 		if n := w.Stats().Built - before; n != 0 {
 			t.Errorf("%d lists before the delay is over", n)
 		}
-		time.Sleep(time.Nanosecond)
+		<-time.After(time.Nanosecond)
 		synctest.Wait()
 		for _, path := range []string{shardPath(0), "/crl/issuing.crl"} {
 			if n := len(w.fetch(t, path).RevokedCertificateEntries); n != 5 {
@@ -38,7 +38,7 @@ func TestDelay(t *testing.T) {
 		if n := w.Stats().Built - before; n != 2 {
 			t.Errorf("%d lists for two", n)
 		}
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		synctest.Wait()
 		if n := w.Stats().Built - before; n != 2 {
 			t.Errorf("%d lists, and nothing has happened", n)

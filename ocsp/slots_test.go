@@ -95,7 +95,7 @@ func TestLeaving(t *testing.T) {
 			t.Errorf("%d gone, %d wait", n, s.inLine())
 		}
 		late := wait(t.Context(), s, "a", 3, func(string) {})
-		time.Sleep(s.patience)
+		<-time.After(s.patience)
 		synctest.Wait()
 		if n := count(late, errBusy); n != 3 || s.inLine() != 0 {
 			t.Errorf("%d are late, %d wait", n, s.inLine())

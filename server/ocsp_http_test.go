@@ -56,6 +56,7 @@ func TestOCSPStatuses(t *testing.T) {
 		if test.status == 200 && string(body) != "\x30\x03\x0a\x01\x01" {
 			t.Errorf("%s: not malformedRequest: %x", name, body)
 		}
+		_ = answer.Body.Close()
 		_ = conn.Close()
 	}
 }
