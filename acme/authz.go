@@ -157,15 +157,9 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 		if len(q.payload) == 0 || z.status(s.now()) != statusPending || c.Status != statusPending {
 			return s.answerChallenge(q, z, c)
 		}
-		if other := z.processing(); other != nil {
-			return busy(other.Type)
-		}
-		if err := s.limitValidation(z); err != nil {
+		t, err := s.begin(z, c)
+		if err != nil {
 			return err
-		}
-		t := s.pool.add(z.Account, z.ID, c.Type)
-		if t != nil && t.kind != "" && t.kind != c.Type {
-			return busy(t.kind)
 		}
 		if t != nil && first {
 			t.await(ctx, maxFirst)
@@ -186,6 +180,22 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 		s.pool.add(z.Account, z.ID, c.Type)
 		return s.answerChallenge(q, z, c)
 	}
+}
+
+// begin has a pending challenge validated. The task is nil if the pool is full: then
+// the store will say it.
+func (s *Server) begin(z *authorization, c *proof) (*task, error) {
+	if other := z.processing(); other != nil {
+		return nil, busy(other.Type)
+	}
+	if err := s.limitValidation(z); err != nil {
+		return nil, err
+	}
+	t := s.pool.add(z.Account, z.ID, c.Type)
+	if t != nil && t.kind != "" && t.kind != c.Type {
+		return nil, busy(t.kind)
+	}
+	return t, nil
 }
 
 // limitValidation refuses what would be one validation too many: of orders that were
