@@ -16,8 +16,8 @@ import (
 	"github.com/certwright/certwright/storage/storagetest"
 )
 
-// roomyDisk is a stopped store with rows enough for pages of their own, and with free ones.
-func roomyDisk(t *testing.T) string {
+// spacious is a stopped store with rows enough for pages of their own, and with free ones.
+func spacious(t *testing.T) string {
 	t.Helper()
 	f := fillAll(t)
 	body := bytes.Repeat([]byte("x"), 10_000)
@@ -52,7 +52,7 @@ func pagesOf(t *testing.T, path string) (found []string) {
 }
 
 func TestSpace(t *testing.T) {
-	path := roomyDisk(t)
+	path := spacious(t)
 	s, err := Open(t.Context(), Config{Path: path, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestSpace(t *testing.T) {
 }
 
 func TestCompact(t *testing.T) {
-	path := roomyDisk(t)
+	path := spacious(t)
 	to := path + ".compact"
 	last, of := uint64(0), uint64(0)
 	if err := Compact(t.Context(), path, to, func(done, total uint64) { last, of = done, total }); err != nil || last == 0 || last != of {
@@ -108,7 +108,7 @@ func TestCompact(t *testing.T) {
 
 // TestSameRows: a copy in which one row is other, missing or too many is told.
 func TestSameRows(t *testing.T) {
-	path := roomyDisk(t)
+	path := spacious(t)
 	for name, change := range map[string]func(tx *bbolt.Tx) error{
 		"other":    func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketEntry)).Put(indexKey(7), []byte("x")) },
 		"missing":  func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketEntry)).Delete(indexKey(7)) },
@@ -188,7 +188,7 @@ func TestBackupUnderWrites(t *testing.T) {
 
 // TestCheckPages: what the structure of the pages says.
 func TestCheckPages(t *testing.T) {
-	path := roomyDisk(t)
+	path := spacious(t)
 	if found := pagesOf(t, path); len(found) > 0 {
 		t.Fatalf("a whole file: %v", found)
 	}
