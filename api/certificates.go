@@ -5,12 +5,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
 	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
@@ -67,7 +70,33 @@ func (s *certificateService) sign(ctx context.Context, in *certwrightv1.SignCert
 	}
 	out := s.certificateMessage(issued.Certificate, labels)
 	out.ChainPem, out.KeyAlgorithm = pemChain(issued.Chain), keys.Algorithm(req.PublicKey)
+	if in.GetWithProof() {
+		out.LedgerProof = s.proofOf(ctx, issued.Certificate.Index)
+	}
 	return out, nil
+}
+
+// proofTimeout is how long an answer waits for the checkpoint that covers it.
+const proofTimeout = 15 * time.Second
+
+// proofOf waits for a checkpoint that covers an entry, and gives the proof as a file.
+// The certificate is issued: what fails here must not keep it from its holder.
+func (s *certificateService) proofOf(ctx context.Context, index uint64) string {
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	err := s.config.Ledger.Wait(ctx, index)
+	if err == nil {
+		var proof ledger.Proof
+		if proof, err = s.config.Ledger.Proof(ctx, index); err == nil {
+			var file []byte
+			if file, err = proof.File(); err == nil {
+				return string(file)
+			}
+		}
+	}
+	s.config.Logger.LogAttrs(ctx, slog.LevelWarn, "a certificate went out without the proof that was asked for",
+		slog.Uint64("index", index), slog.Any("error", err))
+	return ""
 }
 
 // noteMalformed keeps a request that never reached the authority among the

@@ -51,6 +51,7 @@ var matrix = map[string]methodCase{
 	"/certwright.v1.LedgerService/GetEntry":                    {verb: "GET", path: "/v1/ledger/entries/0"},
 	"/certwright.v1.LedgerService/ListEntries":                 {verb: "GET", path: "/v1/ledger/entries"},
 	"/certwright.v1.LedgerService/GetProof":                    {verb: "GET", path: "/v1/ledger/entries/0/proof"},
+	"/certwright.v1.LedgerService/GetFile":                     {verb: "GET", path: "/v1/ledger/file?path=checkpoint"},
 	"/certwright.v1.LedgerService/VerifyLedger":                {verb: "POST", path: "/v1/ledger:verify"},
 	"/certwright.v1.PolicyService/GetPolicy":                   {verb: "GET", path: "/v1/policy"},
 	"/certwright.v1.PolicyService/CheckPolicy":                 {verb: "POST", path: "/v1/policy:check"},

@@ -49,10 +49,12 @@ type server struct {
 	tb                         testing.TB
 	dir                        string
 	https, grpc, http, metrics string
+	settings                   []string // NAME=VALUE each
 	cmd                        *exec.Cmd
 }
 
-func startServer(tb testing.TB) *server {
+// startServer starts a server with further settings, as NAME=VALUE each.
+func startServer(tb testing.TB, settings ...string) *server {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of the socket in a test's own folder is too long
 	check(tb, err)
@@ -63,6 +65,7 @@ func startServer(tb testing.TB) *server {
 		*a = l.Addr().String()
 		check(tb, l.Close())
 	}
+	s.settings = settings
 	s.launch()
 	tb.Cleanup(func() {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
@@ -78,6 +81,7 @@ func (s *server) launch() {
 	tb.Helper()
 	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
 		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
+	s.cmd.Env = append(os.Environ(), s.settings...)
 	var log bytes.Buffer
 	s.cmd.Stdout, s.cmd.Stderr = &log, &log
 	check(tb, s.cmd.Start())
@@ -185,13 +189,16 @@ func newCSRs(tb testing.TB, n int) []string {
 	tb.Helper()
 	out := make([]string, n)
 	for i := range out {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		check(tb, err)
-		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-			DNSNames: []string{fmt.Sprintf("h%d.bench.internal", i)},
-		}, key)
-		check(tb, err)
-		out[i] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+		out[i] = newCSR(tb, fmt.Sprintf("h%d.bench.internal", i))
 	}
 	return out
+}
+
+func newCSR(tb testing.TB, name string) string {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(tb, err)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
+	check(tb, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }

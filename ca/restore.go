@@ -2,12 +2,16 @@ package ca
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
-	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/merkle/entry"
@@ -21,17 +25,9 @@ type Restorer struct {
 		storage.RecordReader
 		storage.CertificateReader
 	}
-	active  activeRecord
-	loaded  bool
-	blocked []blockedAgain
-}
-
-// blockedAgain is a key that is to be blocked: by its ID, or of a certificate.
-type blockedAgain struct {
-	key    string
-	issuer identity.KeyID
-	serial identity.Serial
-	record blockedRecord
+	active activeRecord
+	loaded bool
+	recent recentIntents
 }
 
 // NewRestorer reads from the store into which entries come back.
@@ -50,18 +46,17 @@ func (r *Restorer) Back(ctx context.Context, e entry.Entry, body entry.Body, the
 		if !there {
 			return r.policy(ctx, e, b)
 		}
+	case entry.Intent:
+		return nil, r.recent.add(b)
 	case entry.Revoked:
 		if identity.RevocationReason(b.Reason) == identity.KeyCompromise {
-			r.blocked = append(r.blocked, blockedAgain{
-				issuer: b.Issuer, serial: b.Serial,
-				record: blockedRecord{Time: e.Time, Actor: e.Actor, Issuer: identity.KeyID(b.Issuer).String(), Serial: identity.Serial(b.Serial).String()},
-			})
+			put, err := r.block(ctx, b)
+			return []storage.Command{put}, err
 		}
 	case entry.Action:
 		if b.Action == actionBlocked {
-			r.blocked = append(r.blocked, blockedAgain{
-				key: b.Target, record: blockedRecord{Time: e.Time, Actor: e.Actor, Serial: strings.TrimPrefix(b.Detail, "serial ")},
-			})
+			put, err := putBlocked(b.Target, blockedRecord{Serial: strings.TrimPrefix(b.Detail, blockedDetail)})
+			return []storage.Command{put}, err
 		}
 	}
 	return nil, nil
@@ -85,23 +80,65 @@ func (r *Restorer) policy(ctx context.Context, e entry.Entry, b entry.Policy) ([
 	return activation(r.active, v, storage.AnyVersion)
 }
 
-// Last blocks the compromised keys.
-func (r *Restorer) Last(ctx context.Context) ([]storage.Command, error) {
-	var out []storage.Command
-	for _, b := range r.blocked {
-		if b.key == "" {
-			row, err := r.store.BySerial(ctx, b.issuer, b.serial)
-			if err != nil {
-				return nil, fmt.Errorf("certificate %s, whose key is compromised: %w", b.serial, err)
-			}
-			b.key = row.SPKI.String()
-		}
-		b.record.Time = b.record.Time.UTC().Truncate(time.Millisecond)
-		body, err := json.Marshal(b.record)
+// block blocks the key of a certificate that was revoked for keyCompromise.
+func (r *Restorer) block(ctx context.Context, b entry.Revoked) (storage.PutRecord, error) {
+	key, ok := r.recent.keyOf(b.Issuer, b.Serial)
+	if !ok {
+		row, err := r.store.BySerial(ctx, b.Issuer, b.Serial)
 		if err != nil {
-			return nil, err
+			return storage.PutRecord{}, fmt.Errorf("certificate %s, whose key is compromised: %w", identity.Serial(b.Serial), err)
 		}
-		out = append(out, storage.PutRecord{Collection: blockedCollection, ID: b.key, IfVersion: storage.AnyVersion, Body: body})
+		key = row.SPKI
 	}
-	return out, nil
+	return putBlocked(key.String(), blockedRecord{Issuer: identity.KeyID(b.Issuer).String(), Serial: identity.Serial(b.Serial).String()})
+}
+
+// recentIntents are the last intents that have come back: those of a unit that is
+// still being gathered are not in the store.
+type recentIntents struct {
+	ring [maxRecent]recentIntent
+	next int
+}
+
+type recentIntent struct {
+	issuer identity.KeyID
+	serial identity.Serial
+	key    identity.KeyID
+}
+
+// maxRecent is more than a unit of a recovery holds.
+const maxRecent = 1024
+
+func (r *recentIntents) add(b entry.Intent) error {
+	serial, key, err := serialAndKey(b.TBS)
+	if err != nil {
+		return err
+	}
+	r.ring[r.next%maxRecent] = recentIntent{b.Issuer, serial, key}
+	r.next++
+	return nil
+}
+
+func (r *recentIntents) keyOf(issuer identity.KeyID, serial identity.Serial) (identity.KeyID, bool) {
+	for _, each := range r.ring[:min(r.next, maxRecent)] {
+		if each.issuer == issuer && each.serial == serial {
+			return each.key, true
+		}
+	}
+	return identity.KeyID{}, false
+}
+
+var errTBS = errors.New("an intent's TBSCertificate cannot be read")
+
+// serialAndKey reads two fields of a TBSCertificate (RFC 5280 §4.1).
+func serialAndKey(tbs []byte) (identity.Serial, identity.KeyID, error) {
+	outer, number := cryptobyte.String(tbs), new(big.Int)
+	var s, spki cryptobyte.String
+	if !outer.ReadASN1(&s, asn1.SEQUENCE) || !s.SkipOptionalASN1(asn1.Tag(0).ContextSpecific().Constructed()) || !s.ReadASN1Integer(number) ||
+		!s.SkipASN1(asn1.SEQUENCE) || !s.SkipASN1(asn1.SEQUENCE) || !s.SkipASN1(asn1.SEQUENCE) || !s.SkipASN1(asn1.SEQUENCE) ||
+		!s.ReadASN1Element(&spki, asn1.SEQUENCE) {
+		return identity.Serial{}, identity.KeyID{}, errTBS
+	}
+	serial, err := identity.SerialFromBig(number)
+	return serial, sha256.Sum256(spki), err
 }

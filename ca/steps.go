@@ -162,7 +162,7 @@ func (a *Authority) reserve(ctx context.Context, d drafted, tbs []byte, attach A
 	}
 	body := entry.Intent{
 		Issuer: d.is.keyID, Profile: decision.Profile.Name, Policy: decision.Policy, Grant: decision.Grant,
-		Evidence: req.Principal.Evidence, Owner: decision.Owner, CSR: req.CSRHash, TBS: tbs, RequestKey: req.Key(),
+		Evidence: req.Principal.Evidence, Owner: decision.Owner, CSR: req.CSRHash, TBS: tbs, RequestKey: req.Key(), Replaces: req.Replaces,
 	}
 	if req.ID != "" {
 		if body.RequestDigest, err = req.Digest(); err != nil {
@@ -233,7 +233,6 @@ func commitLabels(labels map[string]string) ([][32]byte, []storage.Command) {
 // sign is step 6. A signing error abandons the intent at once; a signature that
 // does not hold is also revoked, for it exists.
 func (a *Authority) sign(ctx context.Context, in intent, checked *x509cert.Checked, attach Attach) ([]byte, error) {
-	a.counters.addSignature(in.is.Name)
 	der, err := checked.Sign()
 	if err != nil {
 		a.giveUp(ctx, in.row, entry.ReasonSigningFailed, attach.Abandon, false)

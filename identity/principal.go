@@ -11,6 +11,7 @@ const (
 	ACME        Method = "acme"         // an ACME account
 	MTLS        Method = "mtls"         // a client certificate
 	OIDC        Method = "oidc"         // a signed token of an identity provider
+	Auditor     Method = "auditor"      // a token of the auditors' file
 )
 
 // Role is what a principal may do with the API, besides what grants let it
@@ -21,6 +22,7 @@ type Role string
 const (
 	RoleRequester Role = "requester" // may ask for certificates
 	RoleAdmin     Role = "admin"     // may do everything
+	RoleAuditor   Role = "auditor"   // may read the published ledger
 )
 
 // Principal is who asks: proven by an authenticator, known to the authority

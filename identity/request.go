@@ -42,6 +42,9 @@ type Request struct {
 	// CSRHash is the SHA-256 of the DER of the CSR, for the ledger; zero if
 	// there was none.
 	CSRHash [32]byte
+	// Replaces is the SHA-256 of the DER of the certificate that this one is to
+	// replace, as the door has checked it; zero: none. It stands in the ledger.
+	Replaces [32]byte
 }
 
 // Digest is the SHA-256 of what a repetition under the same request ID must
@@ -72,6 +75,10 @@ func (r Request) Digest() ([32]byte, error) {
 	for _, id := range r.Identifiers {
 		field([]byte(id.Type))
 		field([]byte(id.Value))
+	}
+	if r.Replaces != ([32]byte{}) {
+		field(nil) // no label's name is empty
+		field(r.Replaces[:])
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
 		field([]byte(k))

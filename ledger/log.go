@@ -76,6 +76,7 @@ type Log struct {
 	step    sync.Mutex // held for one step of the checkpoint loop
 	base    tree       // what has been re-read and rehashed
 	version uint64     // of the stored checkpoint's record
+	seen    []byte     // the last-seen file's content; nil: there is none
 
 	mu        sync.Mutex
 	published Checkpoint
@@ -124,6 +125,9 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	l := &Log{config: c, epoch: epoch, signer: s, changed: make(chan struct{})}
+	if l.seen, err = lockContent(c.Lock); err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
 	if err := l.start(ctx); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}

@@ -12,9 +12,11 @@ import (
 
 	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/api"
+	"github.com/certwright/certwright/auth/auditor"
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/ca/tally"
 	"github.com/certwright/certwright/crl"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
@@ -49,6 +51,7 @@ type rooms struct {
 	own       *ownCertificate
 	clock     *clockGuard
 	watch     *watch
+	tally     *tally.Tally
 }
 
 // ownKeys are the keys of the server itself and the names of its certificate.
@@ -110,6 +113,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		return r, fmt.Errorf("unresolved intents of an earlier run: %w", err)
 	} else if n > 0 {
 		logger.WarnContext(ctx, "intents of an earlier run were abandoned", countAttr(n))
+	}
+	if r.tally, err = tally.Open(ctx, tally.Config{Store: r.store, Signatures: r.authority.CertificateSignatures, Logger: logger}); err != nil {
+		return r, err
 	}
 	if err := r.openRevocation(ctx, s); err != nil {
 		return r, err
@@ -192,15 +198,32 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	if err != nil {
 		return err
 	}
+	authenticators, err := r.authenticators(c)
+	if err != nil {
+		return err
+	}
 	r.api, err = api.New(api.Config{
-		CRLs: r.crls, Bulk: r.bulk,
+		CRLs: r.crls, Bulk: r.bulk, Completeness: r.tally.Now,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
-		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
+		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
 		Maintenance: maintenance{clockGuard: r.clock, rooms: r, options: &s.options},
 		Roots:       []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
 	})
 	return err
+}
+
+// authenticators prove who calls, in the order in which they are asked.
+func (r *rooms) authenticators(c *config.Config) ([]api.Authenticator, error) {
+	all := []api.Authenticator{r.tokens}
+	if c.Ledger.AuditorTokens != "" {
+		auditors, err := auditor.New(auditor.Config{File: c.Path(c.Ledger.AuditorTokens)})
+		if err != nil {
+			return nil, fmt.Errorf("ledger.auditor_tokens: %w", err)
+		}
+		all = append(all, auditors)
+	}
+	return append(all, local.New(local.Config{})), nil
 }
 
 // abandoned gives what belongs to the end of an intent whose server has died: a

@@ -12,12 +12,14 @@ const (
 	extRequestKey uint16 = 1 + iota
 	extRequestDigest
 	extLabels
+	extReplaces
 )
 
 // asked is an intent's ext: what is known of the request beyond what is signed.
 type asked struct {
 	key, digest [32]byte
 	labels      [][32]byte
+	replaces    [32]byte
 }
 
 func (a asked) marshal(b *cryptobyte.Builder) {
@@ -29,6 +31,9 @@ func (a asked) marshal(b *cryptobyte.Builder) {
 	}
 	if len(a.labels) > 0 {
 		addExt(b, extLabels, join(a.labels))
+	}
+	if a.replaces != ([32]byte{}) {
+		addExt(b, extReplaces, a.replaces[:])
 	}
 }
 
@@ -43,6 +48,8 @@ func parseAsked(ext []byte) (asked, error) {
 			a.digest, digest = [32]byte(value), true
 		case kind == extLabels && len(value) > 0 && len(value)%32 == 0:
 			a.labels = split(value)
+		case kind == extReplaces && len(value) == 32 && [32]byte(value) != [32]byte{}:
+			a.replaces = [32]byte(value)
 		default:
 			return fmt.Errorf("extension %d is not known or not well-formed", kind)
 		}

@@ -112,12 +112,7 @@ func (f follower) Back(ctx context.Context, _ uint64, e entry.Entry, body entry.
 }
 
 func (f follower) Last(ctx context.Context) ([]storage.Command, error) {
-	fromTokens, err := f.tokens.Last(ctx, f.options.Actor)
-	if err != nil {
-		return nil, err
-	}
-	fromCA, err := f.records.Last(ctx)
-	return slices.Concat(fromTokens, fromCA), err
+	return f.tokens.Last(ctx, f.options.Actor)
 }
 
 // note keeps what the ledger says of accounts, whose records do not come back.
