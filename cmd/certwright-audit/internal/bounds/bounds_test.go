@@ -19,7 +19,7 @@ import (
 	"github.com/certwright/certwright/policy"
 )
 
-const document = `
+const sample = `
 version: 1
 issuers: [{name: issuing, key: "file:k", certificate: c}]
 profiles:
@@ -64,7 +64,7 @@ func base(t *testing.T) book.Issued {
 }
 
 func TestCheck(t *testing.T) {
-	rules, err := Read([]byte(document))
+	rules, err := Read([]byte(sample))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestCheck(t *testing.T) {
 		"any purpose":             {func(i *issued) { i.Certificate.ExtKeyUsage = nil }, "no purpose, or one"},
 		"no name":                 {names(), "0 names"},
 		"many names":              {names("a.internal", "b.internal", "c.internal", "d.internal"), "4 names"},
-		"wildcard":                {names("*.internal"), "wildcard"},
+		"wildcard":                {names("*.x.svc.internal"), "wildcard"},
 		"common name":             {func(i *issued) { i.Certificate.Subject.CommonName = "x.internal" }, "common name"},
 		"denied to all":           {names("ca.internal"), "denied to everybody"},
 		"denied":                  {names("secret.internal"), "ops denies"},
@@ -124,7 +124,7 @@ func TestCheck(t *testing.T) {
 // TestLikeTheServer has the auditor and the server's policy judge the same names: what
 // the server allows is in bounds, and what it does not is not.
 func TestLikeTheServer(t *testing.T) {
-	fixed := strings.NewReplacer(`, "{claims.team}.teams.internal"`, "", `, "spiffe://internal/{claims.sub}"`, "").Replace(document)
+	fixed := strings.NewReplacer(`, "{claims.team}.teams.internal"`, "", `, "spiffe://internal/{claims.sub}"`, "").Replace(sample)
 	engine, err := policy.New(policy.Config{File: "policy.yaml", Data: []byte(fixed), WithoutIssuers: true})
 	if err != nil {
 		t.Fatal(err)
@@ -211,22 +211,22 @@ func TestRead(t *testing.T) {
 		t.Errorf("the shipped policy: %v", err)
 	}
 	for name, bad := range map[string]string{
-		"empty": "", "no profiles": "version: 1", "version": strings.Replace(document, "version: 1", "version: 2", 1), "no YAML": "{", "a list": "- 1",
-		"a duration": strings.Replace(document, "max: 2d", "max: soon", 1), "no maximum": strings.Replace(document, ", max: 2d", "", 1),
-		"a prefix": strings.Replace(document, "10.0.0.0/8", "10.0.0.0/80", 1), "a URI": strings.Replace(document, "https://bare.example", "bare.example", 1),
-		"too large": document + strings.Repeat("#", maxDocument),
+		"empty": "", "no profiles": "version: 1", "version": strings.Replace(sample, "version: 1", "version: 2", 1), "no YAML": "{", "a list": "- 1",
+		"a duration": strings.Replace(sample, "max: 2d", "max: soon", 1), "no maximum": strings.Replace(sample, ", max: 2d", "", 1),
+		"a prefix": strings.Replace(sample, "10.0.0.0/8", "10.0.0.0/80", 1), "a URI": strings.Replace(sample, "https://bare.example", "bare.example", 1),
+		"too large": sample + strings.Repeat("#", maxDocument),
 	} {
 		if _, err := Read([]byte(bad)); err == nil {
 			t.Errorf("%s was read", name)
 		}
 	}
-	if _, err := Read([]byte(document + "\nnewer: {key: [1, 2]}\n")); err != nil {
+	if _, err := Read([]byte(sample + "\nnewer: {key: [1, 2]}\n")); err != nil {
 		t.Errorf("a key of a newer language: %v", err)
 	}
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add([]byte(document))
+	f.Add([]byte(sample))
 	f.Add(policy.Default())
 	f.Add([]byte("version: 1\nprofiles: [{name: a, validity: {max: 1h}}]\ngrants: [{name: b, allow: {dns: ['*.{claims.x}']}}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
