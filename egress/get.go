@@ -140,6 +140,11 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	if err != nil {
 		return nil, hop, &Error{Stage: StageURL, Host: hop.Host, Port: hop.Port, What: "the URL cannot be asked for", Hint: "check the URL"}
 	}
+	return c.exchange(ctx, req, hop, opts)
+}
+
+// exchange sends a request to its target and reads the answer.
+func (c *Client) exchange(ctx context.Context, req *http.Request, hop Hop, opts Options) (*Response, Hop, error) {
 	req.Header.Set("User-Agent", orElse(opts.UserAgent, "certwright"))
 	req.Header.Set("Accept", orElse(opts.Accept, "*/*"))
 	req.Header.Set("Accept-Encoding", "identity")

@@ -21,6 +21,7 @@ import (
 	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/ledger/witness"
 	"github.com/certwright/certwright/ocsp"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/server/config"
@@ -35,6 +36,7 @@ type rooms struct {
 	keys      ownKeys
 	store     *bolt.Store
 	log       *ledger.Log
+	witnesses *witness.Witnesses
 	refusals  *ca.Refusals
 	policies  *ca.Policies
 	authority *ca.Authority
@@ -110,6 +112,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		logger.WarnContext(ctx, "intents of an earlier run were abandoned", countAttr(n))
 	}
 	if err := r.openRevocation(ctx, s); err != nil {
+		return r, err
+	}
+	if err := r.openWitnesses(s); err != nil {
 		return r, err
 	}
 	if err := r.openACME(s, format.Server); err != nil {
@@ -201,7 +206,7 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	}
 	r.api, err = api.New(api.Config{
 		CRLs: r.crls, Bulk: r.bulk,
-		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
+		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Witnesses: r.witnesses, Store: r.store,
 		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
 		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,

@@ -86,6 +86,15 @@ type Ledger struct {
 	Lock string `json:"lock"`
 	// How often a checkpoint is signed, if there are new entries. 100ms to 1m.
 	CheckpointInterval policy.Duration `json:"checkpoint_interval"`
+	// Witnesses that are asked to cosign each checkpoint (C2SP tlog-witness): "URL KEY"
+	// each, KEY being the witness's verifier key. They never hold up issuance.
+	Witnesses []string `json:"witnesses"`
+	// How many of them must have cosigned a checkpoint for "ledger status" and the
+	// metrics to call it witnessed. 0: it is not counted.
+	WitnessesNeed int `json:"witnesses_need"`
+	// File with the root certificates that the witnesses' servers are verified with,
+	// relative to data. Empty: the system's.
+	WitnessesCA string `json:"witnesses_ca"`
 }
 
 // Keys is how the private keys are encrypted. One of the two, or neither with

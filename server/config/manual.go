@@ -35,6 +35,12 @@ func manual(key string) string {
 		return "The file that keeps the last checkpoint this server has signed, relative to data. It\nmust be neither in data nor in data's backup (with --dev it may be): by it the server\nsees that an older ledger was put in place. Empty: ../certwright-lock/NAME, NAME being\nthat of the data folder; with --dev: lock."
 	case "ledger.checkpoint_interval":
 		return "How often a checkpoint is signed, if there are new entries. 100ms to 1m."
+	case "ledger.witnesses":
+		return "Witnesses that are asked to cosign each checkpoint (C2SP tlog-witness): \"URL KEY\" each,\nKEY being the witness's verifier key. They never hold up issuance."
+	case "ledger.witnesses_need":
+		return "How many of them must have cosigned a checkpoint for \"ledger status\" and the metrics to\ncall it witnessed. 0: it is not counted."
+	case "ledger.witnesses_ca":
+		return "File with the root certificates that the witnesses' servers are verified with, relative\nto data. Empty: the system's."
 	case "keys.passphrase_file":
 		return "File with the passphrase of the key files, relative to data; one trailing newline does\nnot count. Keep it out of data and its backup."
 	case "keys.credential":

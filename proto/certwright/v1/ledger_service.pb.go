@@ -109,7 +109,7 @@ func (x LedgerEntry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LedgerEntry_Kind.Descriptor instead.
 func (LedgerEntry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{2, 0}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{3, 0}
 }
 
 // GetHeadRequest asks for the head.
@@ -167,9 +167,17 @@ type LedgerHead struct {
 	// The note verifier key of the checkpoint's signer: "name+hash+key".
 	VerifierKey string `protobuf:"bytes,7,opt,name=verifier_key,json=verifierKey,proto3" json:"verifier_key,omitempty"`
 	// Time of the newest entry.
-	EntryTime     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=entry_time,json=entryTime,proto3" json:"entry_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EntryTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=entry_time,json=entryTime,proto3" json:"entry_time,omitempty"`
+	// The witnesses that are asked to cosign the checkpoints (C2SP tlog-witness).
+	Witnesses []*LedgerWitness `protobuf:"bytes,9,rep,name=witnesses,proto3" json:"witnesses,omitempty"`
+	// How many of them must have cosigned a checkpoint for it to be witnessed. 0: it is not counted.
+	WitnessesNeeded uint32 `protobuf:"varint,10,opt,name=witnesses_needed,json=witnessesNeeded,proto3" json:"witnesses_needed,omitempty"`
+	// Number of entries under the newest witnessed checkpoint. 0: none since the server's start.
+	WitnessedSize uint64 `protobuf:"varint,11,opt,name=witnessed_size,json=witnessedSize,proto3" json:"witnessed_size,omitempty"`
+	// The newest witnessed checkpoint, with the witnesses' cosignatures. Empty: none since the server's start.
+	WitnessedCheckpoint string `protobuf:"bytes,12,opt,name=witnessed_checkpoint,json=witnessedCheckpoint,proto3" json:"witnessed_checkpoint,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *LedgerHead) Reset() {
@@ -258,6 +266,116 @@ func (x *LedgerHead) GetEntryTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *LedgerHead) GetWitnesses() []*LedgerWitness {
+	if x != nil {
+		return x.Witnesses
+	}
+	return nil
+}
+
+func (x *LedgerHead) GetWitnessesNeeded() uint32 {
+	if x != nil {
+		return x.WitnessesNeeded
+	}
+	return 0
+}
+
+func (x *LedgerHead) GetWitnessedSize() uint64 {
+	if x != nil {
+		return x.WitnessedSize
+	}
+	return 0
+}
+
+func (x *LedgerHead) GetWitnessedCheckpoint() string {
+	if x != nil {
+		return x.WitnessedCheckpoint
+	}
+	return ""
+}
+
+// LedgerWitness is a witness of the ledger's checkpoints, as the server knows it.
+type LedgerWitness struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of its key.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Where it is asked.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// Number of entries under the last checkpoint that it has cosigned. 0: none since the server's start.
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// When it cosigned that, by its own clock.
+	CosignTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=cosign_time,json=cosignTime,proto3" json:"cosign_time,omitempty"`
+	// Why it did not cosign when it was asked last. Empty: it did.
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerWitness) Reset() {
+	*x = LedgerWitness{}
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerWitness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerWitness) ProtoMessage() {}
+
+func (x *LedgerWitness) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerWitness.ProtoReflect.Descriptor instead.
+func (*LedgerWitness) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *LedgerWitness) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LedgerWitness) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *LedgerWitness) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *LedgerWitness) GetCosignTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CosignTime
+	}
+	return nil
+}
+
+func (x *LedgerWitness) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // LedgerEntry is one entry: verbatim as it was hashed, and decoded for reading.
 type LedgerEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -288,7 +406,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[2]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +418,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[2]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +431,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{2}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LedgerEntry) GetIndex() uint64 {
@@ -397,7 +515,7 @@ type GetEntryRequest struct {
 
 func (x *GetEntryRequest) Reset() {
 	*x = GetEntryRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[3]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +527,7 @@ func (x *GetEntryRequest) String() string {
 func (*GetEntryRequest) ProtoMessage() {}
 
 func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[3]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +540,7 @@ func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryRequest.ProtoReflect.Descriptor instead.
 func (*GetEntryRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{3}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetEntryRequest) GetIndex() uint64 {
@@ -449,7 +567,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[4]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +579,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[4]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +592,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{4}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListEntriesRequest) GetPageSize() int32 {
@@ -518,7 +636,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +648,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +661,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{5}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListEntriesResponse) GetEntries() []*LedgerEntry {
@@ -573,7 +691,7 @@ type GetProofRequest struct {
 
 func (x *GetProofRequest) Reset() {
 	*x = GetProofRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +703,7 @@ func (x *GetProofRequest) String() string {
 func (*GetProofRequest) ProtoMessage() {}
 
 func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +716,7 @@ func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProofRequest.ProtoReflect.Descriptor instead.
 func (*GetProofRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{6}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetProofRequest) GetIndex() uint64 {
@@ -637,7 +755,7 @@ type LedgerProof struct {
 
 func (x *LedgerProof) Reset() {
 	*x = LedgerProof{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +767,7 @@ func (x *LedgerProof) String() string {
 func (*LedgerProof) ProtoMessage() {}
 
 func (x *LedgerProof) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +780,7 @@ func (x *LedgerProof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerProof.ProtoReflect.Descriptor instead.
 func (*LedgerProof) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{7}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LedgerProof) GetIndex() uint64 {
@@ -718,7 +836,7 @@ type VerifyLedgerRequest struct {
 
 func (x *VerifyLedgerRequest) Reset() {
 	*x = VerifyLedgerRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +848,7 @@ func (x *VerifyLedgerRequest) String() string {
 func (*VerifyLedgerRequest) ProtoMessage() {}
 
 func (x *VerifyLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +861,7 @@ func (x *VerifyLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerRequest.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{8}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VerifyLedgerRequest) GetSignatures() bool {
@@ -772,7 +890,7 @@ type VerifyLedgerResponse struct {
 
 func (x *VerifyLedgerResponse) Reset() {
 	*x = VerifyLedgerResponse{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +902,7 @@ func (x *VerifyLedgerResponse) String() string {
 func (*VerifyLedgerResponse) ProtoMessage() {}
 
 func (x *VerifyLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +915,7 @@ func (x *VerifyLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerResponse.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{9}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VerifyLedgerResponse) GetEntriesChecked() uint64 {
@@ -853,7 +971,7 @@ type VerifyLedgerResponse_Finding struct {
 
 func (x *VerifyLedgerResponse_Finding) Reset() {
 	*x = VerifyLedgerResponse_Finding{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +983,7 @@ func (x *VerifyLedgerResponse_Finding) String() string {
 func (*VerifyLedgerResponse_Finding) ProtoMessage() {}
 
 func (x *VerifyLedgerResponse_Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +996,7 @@ func (x *VerifyLedgerResponse_Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerResponse_Finding.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerResponse_Finding) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{9, 0}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{10, 0}
 }
 
 func (x *VerifyLedgerResponse_Finding) GetKind() string {
@@ -914,7 +1032,7 @@ var File_certwright_v1_ledger_service_proto protoreflect.FileDescriptor
 const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\n" +
 	"\"certwright/v1/ledger_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetHeadRequest\"\xc1\x02\n" +
+	"\x0eGetHeadRequest\"\x82\x04\n" +
 	"\n" +
 	"LedgerHead\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n" +
@@ -927,7 +1045,19 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\x0fcheckpoint_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0echeckpointTime\x12!\n" +
 	"\fverifier_key\x18\a \x01(\tR\vverifierKey\x129\n" +
 	"\n" +
-	"entry_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tentryTime\"\xfb\x04\n" +
+	"entry_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tentryTime\x12:\n" +
+	"\twitnesses\x18\t \x03(\v2\x1c.certwright.v1.LedgerWitnessR\twitnesses\x12)\n" +
+	"\x10witnesses_needed\x18\n" +
+	" \x01(\rR\x0fwitnessesNeeded\x12%\n" +
+	"\x0ewitnessed_size\x18\v \x01(\x04R\rwitnessedSize\x121\n" +
+	"\x14witnessed_checkpoint\x18\f \x01(\tR\x13witnessedCheckpoint\"\x9c\x01\n" +
+	"\rLedgerWitness\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12;\n" +
+	"\vcosign_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"cosignTime\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"\xfb\x04\n" +
 	"\vLedgerEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x123\n" +
@@ -1019,46 +1149,49 @@ func file_certwright_v1_ledger_service_proto_rawDescGZIP() []byte {
 }
 
 var file_certwright_v1_ledger_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_certwright_v1_ledger_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_certwright_v1_ledger_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_certwright_v1_ledger_service_proto_goTypes = []any{
 	(LedgerEntry_Kind)(0),                // 0: certwright.v1.LedgerEntry.Kind
 	(*GetHeadRequest)(nil),               // 1: certwright.v1.GetHeadRequest
 	(*LedgerHead)(nil),                   // 2: certwright.v1.LedgerHead
-	(*LedgerEntry)(nil),                  // 3: certwright.v1.LedgerEntry
-	(*GetEntryRequest)(nil),              // 4: certwright.v1.GetEntryRequest
-	(*ListEntriesRequest)(nil),           // 5: certwright.v1.ListEntriesRequest
-	(*ListEntriesResponse)(nil),          // 6: certwright.v1.ListEntriesResponse
-	(*GetProofRequest)(nil),              // 7: certwright.v1.GetProofRequest
-	(*LedgerProof)(nil),                  // 8: certwright.v1.LedgerProof
-	(*VerifyLedgerRequest)(nil),          // 9: certwright.v1.VerifyLedgerRequest
-	(*VerifyLedgerResponse)(nil),         // 10: certwright.v1.VerifyLedgerResponse
-	nil,                                  // 11: certwright.v1.LedgerEntry.FieldsEntry
-	(*VerifyLedgerResponse_Finding)(nil), // 12: certwright.v1.VerifyLedgerResponse.Finding
-	(*timestamppb.Timestamp)(nil),        // 13: google.protobuf.Timestamp
+	(*LedgerWitness)(nil),                // 3: certwright.v1.LedgerWitness
+	(*LedgerEntry)(nil),                  // 4: certwright.v1.LedgerEntry
+	(*GetEntryRequest)(nil),              // 5: certwright.v1.GetEntryRequest
+	(*ListEntriesRequest)(nil),           // 6: certwright.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),          // 7: certwright.v1.ListEntriesResponse
+	(*GetProofRequest)(nil),              // 8: certwright.v1.GetProofRequest
+	(*LedgerProof)(nil),                  // 9: certwright.v1.LedgerProof
+	(*VerifyLedgerRequest)(nil),          // 10: certwright.v1.VerifyLedgerRequest
+	(*VerifyLedgerResponse)(nil),         // 11: certwright.v1.VerifyLedgerResponse
+	nil,                                  // 12: certwright.v1.LedgerEntry.FieldsEntry
+	(*VerifyLedgerResponse_Finding)(nil), // 13: certwright.v1.VerifyLedgerResponse.Finding
+	(*timestamppb.Timestamp)(nil),        // 14: google.protobuf.Timestamp
 }
 var file_certwright_v1_ledger_service_proto_depIdxs = []int32{
-	13, // 0: certwright.v1.LedgerHead.checkpoint_time:type_name -> google.protobuf.Timestamp
-	13, // 1: certwright.v1.LedgerHead.entry_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: certwright.v1.LedgerEntry.kind:type_name -> certwright.v1.LedgerEntry.Kind
-	13, // 3: certwright.v1.LedgerEntry.time:type_name -> google.protobuf.Timestamp
-	11, // 4: certwright.v1.LedgerEntry.fields:type_name -> certwright.v1.LedgerEntry.FieldsEntry
-	3,  // 5: certwright.v1.ListEntriesResponse.entries:type_name -> certwright.v1.LedgerEntry
-	12, // 6: certwright.v1.VerifyLedgerResponse.findings:type_name -> certwright.v1.VerifyLedgerResponse.Finding
-	1,  // 7: certwright.v1.LedgerService.GetHead:input_type -> certwright.v1.GetHeadRequest
-	4,  // 8: certwright.v1.LedgerService.GetEntry:input_type -> certwright.v1.GetEntryRequest
-	5,  // 9: certwright.v1.LedgerService.ListEntries:input_type -> certwright.v1.ListEntriesRequest
-	7,  // 10: certwright.v1.LedgerService.GetProof:input_type -> certwright.v1.GetProofRequest
-	9,  // 11: certwright.v1.LedgerService.VerifyLedger:input_type -> certwright.v1.VerifyLedgerRequest
-	2,  // 12: certwright.v1.LedgerService.GetHead:output_type -> certwright.v1.LedgerHead
-	3,  // 13: certwright.v1.LedgerService.GetEntry:output_type -> certwright.v1.LedgerEntry
-	6,  // 14: certwright.v1.LedgerService.ListEntries:output_type -> certwright.v1.ListEntriesResponse
-	8,  // 15: certwright.v1.LedgerService.GetProof:output_type -> certwright.v1.LedgerProof
-	10, // 16: certwright.v1.LedgerService.VerifyLedger:output_type -> certwright.v1.VerifyLedgerResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	14, // 0: certwright.v1.LedgerHead.checkpoint_time:type_name -> google.protobuf.Timestamp
+	14, // 1: certwright.v1.LedgerHead.entry_time:type_name -> google.protobuf.Timestamp
+	3,  // 2: certwright.v1.LedgerHead.witnesses:type_name -> certwright.v1.LedgerWitness
+	14, // 3: certwright.v1.LedgerWitness.cosign_time:type_name -> google.protobuf.Timestamp
+	0,  // 4: certwright.v1.LedgerEntry.kind:type_name -> certwright.v1.LedgerEntry.Kind
+	14, // 5: certwright.v1.LedgerEntry.time:type_name -> google.protobuf.Timestamp
+	12, // 6: certwright.v1.LedgerEntry.fields:type_name -> certwright.v1.LedgerEntry.FieldsEntry
+	4,  // 7: certwright.v1.ListEntriesResponse.entries:type_name -> certwright.v1.LedgerEntry
+	13, // 8: certwright.v1.VerifyLedgerResponse.findings:type_name -> certwright.v1.VerifyLedgerResponse.Finding
+	1,  // 9: certwright.v1.LedgerService.GetHead:input_type -> certwright.v1.GetHeadRequest
+	5,  // 10: certwright.v1.LedgerService.GetEntry:input_type -> certwright.v1.GetEntryRequest
+	6,  // 11: certwright.v1.LedgerService.ListEntries:input_type -> certwright.v1.ListEntriesRequest
+	8,  // 12: certwright.v1.LedgerService.GetProof:input_type -> certwright.v1.GetProofRequest
+	10, // 13: certwright.v1.LedgerService.VerifyLedger:input_type -> certwright.v1.VerifyLedgerRequest
+	2,  // 14: certwright.v1.LedgerService.GetHead:output_type -> certwright.v1.LedgerHead
+	4,  // 15: certwright.v1.LedgerService.GetEntry:output_type -> certwright.v1.LedgerEntry
+	7,  // 16: certwright.v1.LedgerService.ListEntries:output_type -> certwright.v1.ListEntriesResponse
+	9,  // 17: certwright.v1.LedgerService.GetProof:output_type -> certwright.v1.LedgerProof
+	11, // 18: certwright.v1.LedgerService.VerifyLedger:output_type -> certwright.v1.VerifyLedgerResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_certwright_v1_ledger_service_proto_init() }
@@ -1067,14 +1200,14 @@ func file_certwright_v1_ledger_service_proto_init() {
 		return
 	}
 	file_certwright_v1_authorization_proto_init()
-	file_certwright_v1_ledger_service_proto_msgTypes[11].OneofWrappers = []any{}
+	file_certwright_v1_ledger_service_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_ledger_service_proto_rawDesc), len(file_certwright_v1_ledger_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
