@@ -134,7 +134,9 @@ func (s *Server) authorization(ctx context.Context, q *request) error {
 }
 
 // respond tells the server to validate a challenge (RFC 8555 §7.5.1), or reads it.
-// The validation runs outside of the request.
+// The validation runs outside of the request, which waits a little for its first
+// attempt: what that decides needs no second unit. What it does not decide in time
+// stands in the store as processing before the client is told so.
 func (s *Server) respond(ctx context.Context, q *request) error {
 	if len(q.payload) > 0 {
 		var ignored struct{}
@@ -142,7 +144,7 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 			return err
 		}
 	}
-	for {
+	for first := true; ; first = false {
 		z, err := s.ownAuthorization(ctx, q)
 		if err != nil {
 			return err
@@ -154,10 +156,16 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 		if len(q.payload) == 0 || z.status(s.now()) != statusPending || c.Status != statusPending {
 			return s.answerChallenge(q, z, c)
 		}
-		for _, other := range z.Challenges {
-			if other.Status == statusProcessing {
-				return refuse(Malformed, "the challenge %s of this authorization is being validated", other.Type).with(http.StatusConflict)
-			}
+		if other := z.processing(); other != nil {
+			return busy(other.Type)
+		}
+		t := s.pool.add(z.Account, z.ID, c.Type)
+		if t != nil && t.kind != "" && t.kind != c.Type {
+			return busy(t.kind)
+		}
+		if t != nil && first {
+			t.await(ctx, maxFirst)
+			continue
 		}
 		c.Status = statusProcessing
 		put, err := z.put(s.now())
@@ -171,9 +179,14 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 		if err != nil {
 			return storeFault(err)
 		}
-		s.pool.add(z.Account, z.ID)
+		s.pool.add(z.Account, z.ID, c.Type)
 		return s.answerChallenge(q, z, c)
 	}
+}
+
+// busy: an authorization is proven by one challenge at a time.
+func busy(kind string) error {
+	return refuse(Malformed, "the challenge %s of this authorization is being validated", kind).with(http.StatusConflict)
 }
 
 // challenge is the challenge of a type; nil if there is none.

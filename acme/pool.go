@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Bounds of the pool.
@@ -13,11 +15,13 @@ const (
 	resumeEvery   = 15 * time.Second // how often the store is looked through for those
 	accountsShare = 4                // an account has at most this part of the workers
 	maxAwait      = 500 * time.Millisecond
+	maxFirst      = 200 * time.Millisecond // for which a challenge need not stand in the store
 )
 
 // task is the validation of an authorization.
 type task struct {
 	account, authz string
+	kind           string // of the challenge, if the store does not say it yet
 	attempt        int
 	due            time.Time
 	last           *Document     // of the attempt before
@@ -29,30 +33,34 @@ type task struct {
 // end stands in the store, as challenges in processing.
 type pool struct {
 	server *Server
-	share  int
+	share  int // of the workers, for one account
 
 	mu      sync.Mutex
 	waiting []*task          // in the order of their coming
 	known   map[string]*task // waiting or running, by authorization
 	running map[string]int   // by account
-	wake    chan struct{}    // closed when something has changed
+	busy    int              // workers that are
+	wake    chan struct{}    // holds one when something has changed
 }
 
 func newPool(s *Server) *pool {
 	return &pool{
 		server: s, share: max(1, s.config.Workers/accountsShare),
-		known: map[string]*task{}, running: map[string]int{}, wake: make(chan struct{}),
+		known: map[string]*task{}, running: map[string]int{}, wake: make(chan struct{}, 1),
 	}
 }
 
-// add has an authorization validated, unless that is under way.
-func (p *pool) add(account, authz string) {
+// add has an authorization validated, unless that is under way. It returns the
+// task, nil if there are too many.
+func (p *pool) add(account, authz, kind string) *task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known[authz] != nil || len(p.known) >= maxWaiting {
-		return
+	if t := p.known[authz]; t != nil || len(p.known) >= maxWaiting {
+		return t
 	}
-	p.push(&task{account: account, authz: authz, due: p.server.now(), tried: make(chan struct{})})
+	t := &task{account: account, authz: authz, kind: kind, due: p.server.now(), tried: make(chan struct{})}
+	p.push(t)
+	return t
 }
 
 // await waits a little for the first attempt at an authorization that is being
@@ -61,10 +69,14 @@ func (p *pool) await(ctx context.Context, authz string) {
 	p.mu.Lock()
 	t := p.known[authz]
 	p.mu.Unlock()
-	if t == nil {
-		return
+	if t != nil {
+		t.await(ctx, maxAwait)
 	}
-	timer := time.NewTimer(maxAwait)
+}
+
+// await waits for the first attempt.
+func (t *task) await(ctx context.Context, most time.Duration) {
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -80,8 +92,10 @@ func (p *pool) push(t *task) {
 }
 
 func (p *pool) changed() {
-	close(p.wake)
-	p.wake = make(chan struct{})
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
 }
 
 // lastError is why the attempt before failed, while there will be another.
@@ -94,11 +108,11 @@ func (p *pool) lastError(authz string) *Document {
 	return nil
 }
 
-// next is the first task that is due and whose account has workers left; nil at
-// the end.
+// next is the first task that is due, once there is a worker for it; nil at the
+// end.
 func (p *pool) next(ctx context.Context) *task {
 	for {
-		t, wait, wake := p.pick()
+		t, wait := p.pick()
 		if t != nil {
 			return t
 		}
@@ -107,17 +121,20 @@ func (p *pool) next(ctx context.Context) *task {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
-		case <-wake:
+		case <-p.wake:
 			timer.Stop()
 		case <-timer.C:
 		}
 	}
 }
 
-func (p *pool) pick() (*task, time.Duration, <-chan struct{}) {
+func (p *pool) pick() (*task, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, wait := p.server.now(), time.Hour
+	if p.busy >= p.server.config.Workers {
+		return nil, wait
+	}
 	for i, t := range p.waiting {
 		if p.running[t.account] >= p.share {
 			continue
@@ -128,9 +145,10 @@ func (p *pool) pick() (*task, time.Duration, <-chan struct{}) {
 		}
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 		p.running[t.account]++
-		return t, 0, nil
+		p.busy++
+		return t, 0
 	}
-	return nil, wait, p.wake
+	return nil, wait
 }
 
 // done gives the worker back; again is when the task is tried again, nil if it has
@@ -138,30 +156,42 @@ func (p *pool) pick() (*task, time.Duration, <-chan struct{}) {
 func (p *pool) done(t *task, again *time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.busy--
 	if p.running[t.account]--; p.running[t.account] == 0 {
 		delete(p.running, t.account)
 	}
 	t.first.Do(func() { close(t.tried) })
 	if again == nil {
 		delete(p.known, t.authz)
-		p.changed()
+		if len(p.waiting) > 0 {
+			p.changed()
+		}
 		return
 	}
 	t.due = *again
 	p.push(t)
 }
 
-// work validates until ctx ends.
-func (p *pool) work(ctx context.Context) error {
+// run validates until ctx ends.
+func (p *pool) run(ctx context.Context) error {
+	var g errgroup.Group
 	for {
 		t := p.next(ctx)
 		if t == nil {
-			return nil
+			return g.Wait()
 		}
-		again, problem := p.server.validate(ctx, t)
-		p.mu.Lock()
-		t.last = problem
-		p.mu.Unlock()
-		p.done(t, again)
+		g.Go(func() error {
+			p.work(ctx, t)
+			return nil
+		})
 	}
+}
+
+// work makes one attempt at a task.
+func (p *pool) work(ctx context.Context, t *task) {
+	again, problem := p.server.validate(ctx, t)
+	p.mu.Lock()
+	t.last = problem
+	p.mu.Unlock()
+	p.done(t, again)
 }

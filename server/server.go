@@ -109,7 +109,7 @@ func Open(ctx context.Context, o Options) (s *Server, err error) {
 		return s, err
 	}
 	s.publish()
-	s.health = &health{rooms: s.rooms}
+	s.health = &health{rooms: s.rooms, pprof: c.Listen.Pprof}
 	s.metrics, err = newMetrics(s.rooms, o.Version)
 	return s, err
 }

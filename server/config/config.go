@@ -58,6 +58,10 @@ type Listen struct {
 	// Plain HTTP for operators: /metrics, /healthz, /livez, /readyz. Keep it on
 	// loopback or a management network: it asks nobody who they are.
 	Metrics string `json:"metrics" flag:"metrics"`
+	// Also serve /debug/pprof on the metrics listener: profiles of CPU, memory,
+	// goroutines, mutexes. They cost something while they run and show what the
+	// program works on, so they are off unless asked for.
+	Pprof bool `json:"pprof"`
 }
 
 // BaseURL is under which URLs others reach the server. The request's Host never

@@ -15,6 +15,8 @@ func manual(key string) string {
 		return "Plain HTTP for what relying parties fetch: OCSP answers, CRLs, and the CA certificates,\nas the certificates name them."
 	case "listen.metrics":
 		return "Plain HTTP for operators: /metrics, /healthz, /livez, /readyz. Keep it on loopback or a\nmanagement network: it asks nobody who they are."
+	case "listen.pprof":
+		return "Also serve /debug/pprof on the metrics listener: profiles of CPU, memory, goroutines,\nmutexes. They cost something while they run and show what the program works on, so they\nare off unless asked for."
 	case "admin_socket":
 		return "The Unix socket for admins on this machine, relative to data. Root and the server's own\nuser are admins on it. The path may have about 107 bytes."
 	case "base_url.https":
