@@ -142,11 +142,11 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	if err != nil {
 		return nil, hop, &Error{Stage: StageURL, Host: hop.Host, Port: hop.Port, What: "the URL cannot be asked for", Hint: "check the URL"}
 	}
-	return c.exchange(ctx, req, hop, opts)
+	return c.send(ctx, req, hop, opts)
 }
 
-// exchange sends a request to its target and reads the answer.
-func (c *Client) exchange(ctx context.Context, req *http.Request, hop Hop, opts Options) (*Response, Hop, error) {
+// send connects to the target of a request and exchanges it for its answer.
+func (c *Client) send(ctx context.Context, req *http.Request, hop Hop, opts Options) (*Response, Hop, error) {
 	req.Header.Set("User-Agent", orElse(opts.UserAgent, "certwright"))
 	req.Header.Set("Accept", orElse(opts.Accept, "*/*"))
 	req.Header.Set("Accept-Encoding", "identity")
@@ -161,7 +161,7 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, hop Hop, opts 
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if target.Scheme == "https" {
+	if req.URL.Scheme == "https" {
 		secure := tls.Client(conn, opts.tls(hop.Host))
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, hop, exchangeError(ctx, hop, err)

@@ -22,7 +22,7 @@ func (c *Client) Post(ctx context.Context, rawURL, contentType string, body []by
 		return nil, &Error{Stage: StageURL, Host: hop.Host, Port: hop.Port, What: "the URL cannot be asked for", Hint: "check the URL"}
 	}
 	req.Header.Set("Content-Type", contentType)
-	res, hop, err := c.exchange(ctx, req, hop, opts)
+	res, hop, err := c.send(ctx, req, hop, opts)
 	if err != nil {
 		return nil, err
 	}
