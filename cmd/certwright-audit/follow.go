@@ -134,6 +134,9 @@ func (f *following) run(ctx context.Context, where string) error {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, book.ErrUnavailable) && !errors.Is(err, book.ErrRefused) {
 			return err
 		}
+		if err != nil && ctx.Err() == nil {
+			f.note("%s: %v; the next look is in %s", time.Now().UTC().Format(time.RFC3339), err, f.interval)
+		}
 		select {
 		case <-ctx.Done():
 			return f.ended(follower, nil)

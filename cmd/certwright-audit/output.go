@@ -80,9 +80,7 @@ func (o *output) result(l look, err error) {
 		}
 		line, _ := json.Marshal(l)
 		_, _ = fmt.Fprintln(o.out, string(line))
-	case err != nil:
-		o.note("%s: %v", l.Time.Format(time.RFC3339), err)
-	case len(l.Findings) == 0:
+	case err == nil && len(l.Findings) == 0:
 		_, _ = fmt.Fprintln(o.out, printable(fmt.Sprintf("ok: %s, %d entries, root %s", l.Origin, l.Entries, l.Root)))
 	}
 }
