@@ -6,5 +6,5 @@ func ledgerGroup(a *app) *cobra.Command {
 	return group("ledger", "The ledger: read, prove, verify", `
 The ledger is the append-only book of everything that was issued and changed: a
 Merkle tree with signed checkpoints.`,
-		ledgerStatusCommand(a), ledgerListCommand(a), ledgerShowCommand(a), ledgerVerifyCommand(a), verifyChildCommand(a), ledgerProofCommand(a))
+		ledgerStatusCommand(a), ledgerListCommand(a), ledgerShowCommand(a), ledgerVerifyCommand(a), verifyChildCommand(a), ledgerAuditCommand(a), ledgerProofCommand(a))
 }
