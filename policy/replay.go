@@ -191,23 +191,34 @@ func (r *Replayer) judge(o *Replayed, p Past, vars map[string]any, profile strin
 			o.unchecked("condition %s", c.Name)
 			continue
 		}
-		applies, told := yes, error(nil)
-		if c.when != nil {
-			applies, told = tell(c.when, known)
-		}
-		met := applies
-		if applies != no && told == nil {
-			met, told = tell(c.require, known)
-		}
-		switch {
-		case told != nil && applies == yes:
-			o.Broken = append(o.Broken, problem.Violation{Reason: ReasonConditionError, Rule: "condition " + c.Name, Allowed: c.Require, Detail: fmt.Sprintf("%s (the condition cannot be judged: %v)", c.Message, told)})
-		case applies == no, met == yes && told == nil:
-		case applies == yes && met == no:
-			o.Broken = append(o.Broken, problem.Violation{Reason: ReasonCondition, Rule: "condition " + c.Name, Allowed: c.Require, Detail: c.Message})
-		default:
-			o.unchecked("condition %s", c.Name)
-		}
+		o.condition(c, known)
+	}
+}
+
+// condition evaluates one of them. What cannot be evaluated denies, as it did; what
+// depends on what is not known is not checked.
+func (o *Replayed) condition(c *condition, known any) {
+	applies, met, failed := yes, perhaps, error(nil)
+	if c.when != nil {
+		applies, failed = tell(c.when, known)
+	}
+	if failed == nil && applies == no {
+		return
+	}
+	certain := failed != nil || applies == yes
+	if failed == nil {
+		met, failed = tell(c.require, known)
+	}
+	v := problem.Violation{Reason: ReasonCondition, Rule: "condition " + c.Name, Allowed: c.Require, Detail: c.Message}
+	switch {
+	case failed != nil && certain:
+		v.Reason, v.Detail = ReasonConditionError, fmt.Sprintf("%s (the condition cannot be judged: %v)", c.Message, failed)
+		o.Broken = append(o.Broken, v)
+	case failed == nil && met == yes:
+	case certain && met == no:
+		o.Broken = append(o.Broken, v)
+	default:
+		o.unchecked("condition %s", c.Name)
 	}
 }
 

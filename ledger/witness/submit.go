@@ -40,25 +40,14 @@ func (w *Witnesses) submit(ctx context.Context, a *asked, cp ledger.Checkpoint) 
 		}
 		switch res.Status {
 		case http.StatusOK:
-			sig, err := cosign.ParseAnswer(cp.Note, res.Body, a.Key)
-			if err == nil && sig.Time.After(w.config.Now().Add(maxAhead)) {
-				err = fmt.Errorf("its cosignature is of %s, in the future", sig.Time.Format(time.RFC3339))
-			}
-			if err == nil {
-				a.old = cp.Size
-			}
-			return sig, err
+			return w.taken(a, cp, res.Body)
 		case http.StatusConflict:
-			size, err := cosign.ParseSize(res.Body)
-			switch {
-			case err != nil:
-				return cosign.Cosignature{}, fmt.Errorf("it answers 409 without the size that it has seen: %w", err)
-			case size == sent && sent == cp.Size:
-				return cosign.Cosignature{}, errOtherTree
-			case size > cp.Size:
-				return cosign.Cosignature{}, fmt.Errorf("it has cosigned %d entries already, and there are %d: is this database an older copy?", size, cp.Size)
-			case try >= maxTries || size == sent:
-				return cosign.Cosignature{}, fmt.Errorf("it answers 409 and names the size %d, whatever it is sent", size)
+			size, err := conflict(res.Body, sent, cp.Size)
+			if err == nil && (try >= maxTries || size == sent) {
+				err = fmt.Errorf("it answers 409 and names the size %d, whatever it is sent", size)
+			}
+			if err != nil {
+				return cosign.Cosignature{}, err
 			}
 			a.old = size
 		case http.StatusUnprocessableEntity:
@@ -68,6 +57,33 @@ func (w *Witnesses) submit(ctx context.Context, a *asked, cp ledger.Checkpoint) 
 			return cosign.Cosignature{}, refusal(res.Status)
 		}
 	}
+}
+
+// taken checks the cosignature in an answer.
+func (w *Witnesses) taken(a *asked, cp ledger.Checkpoint, answer []byte) (cosign.Cosignature, error) {
+	sig, err := cosign.ParseAnswer(cp.Note, answer, a.Key)
+	if err == nil && sig.Time.After(w.config.Now().Add(maxAhead)) {
+		err = fmt.Errorf("its cosignature is of %s, in the future", sig.Time.Format(time.RFC3339))
+	}
+	if err == nil {
+		a.old = cp.Size
+	}
+	return sig, err
+}
+
+// conflict is the size that a witness has cosigned before, if it can be asked again
+// from there.
+func conflict(answer []byte, sent, size uint64) (uint64, error) {
+	seen, err := cosign.ParseSize(answer)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("it answers 409 without the size that it has seen: %w", err)
+	case seen == sent && sent == size:
+		return 0, errOtherTree
+	case seen > size:
+		return 0, fmt.Errorf("it has cosigned %d entries already, and there are %d: is this database an older copy?", seen, size)
+	}
+	return seen, nil
 }
 
 // refusal is what a status means here.

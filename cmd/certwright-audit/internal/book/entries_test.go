@@ -24,7 +24,7 @@ func TestEntries(t *testing.T) {
 	w.issue("a.internal")
 	honest := w.raws()
 	now := time.Now()
-	make := func(body entry.Body, at time.Time) []byte {
+	encode := func(body entry.Body, at time.Time) []byte {
 		raw, err := audittest.Entry(body, "local_socket:admin", at)
 		check(t, err)
 		return raw
@@ -34,9 +34,9 @@ func TestEntries(t *testing.T) {
 		if change != nil {
 			change(&i)
 		}
-		return make(i, now)
+		return encode(i, now)
 	}
-	action := make(entry.Action{Action: "a"}, now)
+	action := encode(entry.Action{Action: "a"}, now)
 	unknown := append([]byte(nil), action...)
 	unknown[3] = 99
 	for name, test := range map[string]struct {
@@ -47,11 +47,11 @@ func TestEntries(t *testing.T) {
 		"rubbish":            {[]byte("rubbish"), []string{"entry entry 4: "}},
 		"trailing":           {append(append([]byte(nil), action...), 0), []string{"entry entry 4: "}},
 		"unknown kind":       {unknown, []string{"entry entry 4: entry: kind-99 is not known"}},
-		"before":             {make(entry.Action{Action: "a"}, now.Add(-time.Hour)), []string{"entry entry 4: it is of "}},
-		"second genesis":     {make(entry.Origin{Origin: origin}, now), []string{"entry entry 4: it is a genesis"}},
-		"abandons no intent": {make(entry.Abandoned{Index: 1, Reason: "revoked"}, now), []string{"entry entry 4: it abandons entry 1"}},
-		"abandons itself":    {make(entry.Abandoned{Index: 4, Reason: "revoked"}, now), []string{"entry entry 4: it abandons entry 4"}},
-		"abandons":           {make(entry.Abandoned{Index: 3, Reason: "revoked"}, now), nil},
+		"before":             {encode(entry.Action{Action: "a"}, now.Add(-time.Hour)), []string{"entry entry 4: it is of "}},
+		"second genesis":     {encode(entry.Origin{Origin: origin}, now), []string{"entry entry 4: it is a genesis"}},
+		"abandons no intent": {encode(entry.Abandoned{Index: 1, Reason: "revoked"}, now), []string{"entry entry 4: it abandons entry 1"}},
+		"abandons itself":    {encode(entry.Abandoned{Index: 4, Reason: "revoked"}, now), []string{"entry entry 4: it abandons entry 4"}},
+		"abandons":           {encode(entry.Abandoned{Index: 3, Reason: "revoked"}, now), nil},
 		"another policy":     {with(func(i *entry.Intent) { i.Policy[0] ^= 1 }, nil), []string{"policy entry 4: "}},
 		"no TBS":             {with(func(i *entry.Intent) { i.TBS = []byte{0x30, 0} }, nil), []string{"entry entry 4: "}},
 		"profile unknown":    {with(func(i *entry.Intent) { i.Profile = "nope" }, nil), []string{"bounds entry 4 "}},
@@ -59,8 +59,8 @@ func TestEntries(t *testing.T) {
 		"a CA":               {with(nil, func(c *x509.Certificate) { c.IsCA = true }), []string{"bounds entry 4 "}},
 		"denied name":        {with(nil, func(c *x509.Certificate) { c.DNSNames[0], c.Subject.CommonName = "ca.internal", "" }), []string{"bounds entry 4 "}},
 		"long serial":        {with(nil, func(c *x509.Certificate) { c.SerialNumber = new(big.Int).Lsh(big.NewInt(1), 130) }), []string{"entry entry 4: "}},
-		"policy unreadable":  {make(entry.Policy{Document: []byte("version: 2")}, now), []string{"policy entry 4: "}},
-		"policy":             {make(entry.Policy{Document: policy.Default()}, now), nil},
+		"policy unreadable":  {encode(entry.Policy{Document: []byte("version: 2")}, now), []string{"policy entry 4: "}},
+		"policy":             {encode(entry.Policy{Document: policy.Default()}, now), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := t.TempDir()

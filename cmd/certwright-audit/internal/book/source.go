@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strings"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/certwright/certwright/merkle"
@@ -38,19 +37,6 @@ func bundlePath(n uint64, width int) string { return "tile/entries/" + number(n,
 func number(n uint64, width int) string {
 	t := tlog.Tile{H: merkle.Height, L: 0, N: int64(n), W: width}
 	return strings.TrimPrefix(t.Path(), fmt.Sprintf("tile/%d/0/", merkle.Height))
-}
-
-// Fetch reads and opens a source's checkpoint.
-func Fetch(ctx context.Context, source Source, keys []note.Verifier) (Checkpoint, error) {
-	data, err := source.Read(ctx, "checkpoint", MaxCheckpoint)
-	if err != nil {
-		return Checkpoint{}, fmt.Errorf("%s: %w", source, err)
-	}
-	cp, err := Open(data, keys)
-	if err != nil {
-		return Checkpoint{}, fmt.Errorf("%s: %w", source, err)
-	}
-	return cp, nil
 }
 
 // tree is a signed tree as a source shows it: what is read through hashes is proven

@@ -64,15 +64,7 @@ func compile(n names) (patterns, error) {
 		}
 	}
 	for _, text := range n.Email {
-		local, domain, ok := strings.Cut(text, "@")
-		if !ok {
-			local, domain = "", text
-		}
-		expression := `[^@]+`
-		if local != "" {
-			expression = literal(local, inMailbox)
-		}
-		if err := add(&p.email, `(?i)`+expression+`@`+literal(domain, inDNS)); err != nil {
+		if err := add(&p.email, mailPattern(text)); err != nil {
 			return p, err
 		}
 	}
@@ -84,6 +76,19 @@ func compile(n names) (patterns, error) {
 		p.ip = append(p.ip, prefix)
 	}
 	return p, nil
+}
+
+// mailPattern is a mailbox, or a domain with or without "@" before it.
+func mailPattern(text string) string {
+	local, domain, ok := strings.Cut(text, "@")
+	if !ok {
+		local, domain = "", text
+	}
+	expression := `[^@]+`
+	if local != "" {
+		expression = literal(local, inMailbox)
+	}
+	return `(?i)` + expression + `@` + literal(domain, inDNS)
 }
 
 // hostPattern is "a.x", "*.x" (one more label) or ".x" (any depth below x).

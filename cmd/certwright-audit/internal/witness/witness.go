@@ -41,7 +41,6 @@ type Config struct {
 type Witness struct {
 	signer note.Signer
 	logs   map[string]*log
-	dir    string
 	logger *slog.Logger
 }
 
@@ -67,7 +66,7 @@ func Open(c Config) (*Witness, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	w := &Witness{signer: c.Signer, logs: map[string]*log{}, dir: c.Dir, logger: c.Logger}
+	w := &Witness{signer: c.Signer, logs: map[string]*log{}, logger: c.Logger}
 	for _, key := range c.Logs {
 		l := w.logs[key.Name()]
 		if l == nil {
