@@ -319,7 +319,7 @@ func TestBadWitnesses(t *testing.T) {
 			return true
 		}, "headers"},
 		"a redirect": {func(p *peer, w http.ResponseWriter, r *http.Request, _ []byte) bool {
-			http.Redirect(w, r, p.URL, 302)
+			http.Redirect(w, r, p.URL, http.StatusFound)
 			return true
 		}, "status 302"},
 		"an unknown ledger":         {status(404, ""), "does not know this ledger"},
@@ -330,7 +330,7 @@ func TestBadWitnesses(t *testing.T) {
 		"409 beyond the ledger":     {status(409, "1000000\n"), "is this database an older copy"},
 		"409 without a size":        {status(409, "<html>"), "without the size"},
 		"another tree":              {status(422, ""), "this one does not contain"},
-		"no connection to the peer": {func(_ *peer, w http.ResponseWriter, _ *http.Request, _ []byte) bool { panic(http.ErrAbortHandler) }, ""},
+		"no connection to the peer": {func(*peer, http.ResponseWriter, *http.Request, []byte) bool { panic(http.ErrAbortHandler) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
