@@ -20,6 +20,7 @@ import (
 	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/ledger/publish"
+	"github.com/certwright/certwright/ledger/witness"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -43,6 +44,7 @@ type Config struct {
 	Policies  *ca.Policies
 	Refusals  *ca.Refusals
 	Ledger    *ledger.Log
+	Witnesses *witness.Witnesses // nil: none are asked
 	Store     Store
 	Tokens    *token.Tokens
 	Inventory *inventory.Inventory
