@@ -190,7 +190,7 @@ func (c *Client) exchange(conn net.Conn, req *http.Request) (*Response, error) {
 	limit := &io.LimitedReader{R: conn, N: maxHeaderBytes}
 	reader := bufio.NewReaderSize(limit, 1<<10)
 	for range maxInformational {
-		answer, err := http.ReadResponse(reader, req)
+		answer, err := http.ReadResponse(reader, req) //nolint:bodyclose // read closes it; 1xx has none (RFC 9110 §15.2)
 		if err != nil && limit.N <= 0 {
 			return nil, errHeaders
 		}
