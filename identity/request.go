@@ -39,6 +39,9 @@ type Request struct {
 	Validity time.Duration
 	Owner    string
 	Labels   map[string]string
+	// Replaces is the certificate that this one is to replace: its certID of RFC 9773
+	// §4.1. Empty: none.
+	Replaces string
 	// CSRHash is the SHA-256 of the DER of the CSR, for the ledger; zero if
 	// there was none.
 	CSRHash [32]byte
@@ -76,6 +79,10 @@ func (r Request) Digest() ([32]byte, error) {
 	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
 		field([]byte(k))
 		field([]byte(r.Labels[k]))
+	}
+	if r.Replaces != "" {
+		field([]byte("replaces"))
+		field([]byte(r.Replaces))
 	}
 	return [32]byte(h.Sum(nil)), nil
 }
