@@ -162,7 +162,7 @@ func (a *Authority) reserve(ctx context.Context, d drafted, tbs []byte, attach A
 	}
 	body := entry.Intent{
 		Issuer: d.is.keyID, Profile: decision.Profile.Name, Policy: decision.Policy, Grant: decision.Grant,
-		Evidence: req.Principal.Evidence, Owner: decision.Owner, CSR: req.CSRHash, TBS: tbs, RequestKey: req.Key(),
+		Evidence: req.Principal.Evidence, Owner: decision.Owner, CSR: req.CSRHash, TBS: tbs, RequestKey: req.Key(), Replaces: req.Replaces,
 	}
 	if req.ID != "" {
 		if body.RequestDigest, err = req.Digest(); err != nil {

@@ -119,6 +119,7 @@ func (d *Description) intent(i entry.Intent) {
 	d.hash("request_key", i.RequestKey)
 	d.hash("request_digest", i.RequestDigest)
 	d.hashes("labels", i.Labels)
+	d.add("replaces", i.Replaces)
 	d.Summary = fmt.Sprintf("%s asked for %s (%s)", d.Actor, what, i.Profile)
 }
 

@@ -74,20 +74,20 @@ func TestWithRoles(t *testing.T) {
 
 func TestRolesAreChecked(t *testing.T) {
 	for text, want := range map[string]string{
-		`{role: admin, principals: [{oidc: "https://a.x", claims: {a: b}}]}`:                      `there is no role "admin"`,
-		`{role: requester, principals: [{oidc: "https://a.x", claims: {a: b}}]}`:                  `there is no role "requester"`,
-		`{role: viewer, principals: []}`:                                                          "it is for nobody",
-		`{role: viewer, principals: [{oidc: "https://a.x"}]}`:                                     "it means everybody",
-		`{role: viewer, principals: [{mtls: any, claims: {owner: a}}]}`:                           "by which grant",
-		`{role: viewer, principals: [{mtls: a.x}]}`:                                               "by which grant",
-		`{role: viewer, principals: [{device: a}]}`:                                               "it means everybody",
-		`{role: viewer, principals: [{acme: any}]}`:                                               "not given to callers of this sort",
-		`{role: viewer, principals: [{token: a}]}`:                                                "not given to callers of this sort",
-		`{role: viewer, principals: [{role: operator}]}`:                                          "not given to callers of this sort",
-		`{role: ca-admin, principals: [{oidc: "https://a.x", claims: {a: b}}], owners: [a]}`:      "a ca-admin has no limit",
-		`{role: viewer, principals: [{oidc: "https://a.x", claims: {a: b}}], owners: ["a@b.c"]}`:  "email",
-		`{role: viewer, principals: [{oidc: "https://a.x", claims: {a: b}}], owner: a}`:           `did you mean "owners"?`,
-		`{role: viewer, principals: [{oidc: "https://a.x", device: d, claims: {a: b}}]}`:          "one key",
+		`{role: admin, principals: [{oidc: "https://a.x", claims: {a: b}}]}`:                     `there is no role "admin"`,
+		`{role: requester, principals: [{oidc: "https://a.x", claims: {a: b}}]}`:                 `there is no role "requester"`,
+		`{role: viewer, principals: []}`:                                                         "it is for nobody",
+		`{role: viewer, principals: [{oidc: "https://a.x"}]}`:                                    "it means everybody",
+		`{role: viewer, principals: [{mtls: any, claims: {owner: a}}]}`:                          "by which grant",
+		`{role: viewer, principals: [{mtls: a.x}]}`:                                              "by which grant",
+		`{role: viewer, principals: [{device: a}]}`:                                              "it means everybody",
+		`{role: viewer, principals: [{acme: any}]}`:                                              "not given to callers of this sort",
+		`{role: viewer, principals: [{token: a}]}`:                                               "not given to callers of this sort",
+		`{role: viewer, principals: [{role: operator}]}`:                                         "not given to callers of this sort",
+		`{role: ca-admin, principals: [{oidc: "https://a.x", claims: {a: b}}], owners: [a]}`:     "a ca-admin has no limit",
+		`{role: viewer, principals: [{oidc: "https://a.x", claims: {a: b}}], owners: ["a@b.c"]}`: "email",
+		`{role: viewer, principals: [{oidc: "https://a.x", claims: {a: b}}], owner: a}`:          `did you mean "owners"?`,
+		`{role: viewer, principals: [{oidc: "https://a.x", device: d, claims: {a: b}}]}`:         "one key",
 	} {
 		_, err := Parse("policy.yaml", []byte(base+grants+"roles: ["+text+"]\n"))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -366,8 +366,10 @@ func TestHostileKeySets(t *testing.T) {
 		},
 		"is no JSON": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 		"is empty":   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) },
-		"symmetric":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[{"kty":"oct","k":"AAAA","kid":"key-1"}]}`)) },
-		"fails":      func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "secret", 500) },
+		"symmetric": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"keys":[{"kty":"oct","k":"AAAA","kid":"key-1"}]}`))
+		},
+		"fails": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "secret", 500) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -153,7 +153,7 @@ func (i SSH) Draft(requester string) (Draft, error) {
 	addString(b, i.Owner)
 	addBytes(b, i.Unsigned)
 	ext := cryptobyte.NewBuilder(nil)
-	asked{i.RequestKey, i.RequestDigest, i.Labels}.marshal(ext)
+	asked{key: i.RequestKey, digest: i.RequestDigest, labels: i.Labels}.marshal(ext)
 	return draft(SSHIntent, requester, b, ext)
 }
 
@@ -167,6 +167,9 @@ func ParseSSHIntent(d Draft) (SSH, error) {
 		return SSH{}, malformed(SSHIntent)
 	}
 	a, err := parseAsked(d.Ext)
+	if err == nil && a.replaces != "" {
+		err = malformed(SSHIntent)
+	}
 	if err != nil {
 		return SSH{}, err
 	}

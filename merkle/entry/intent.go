@@ -14,7 +14,8 @@ import (
 //	opaque csr[32]; opaque tbs<0..2^16-1>;
 //
 // Ext: a list of {uint16 type; opaque value<0..2^16-1>} with rising types:
-// 1 request key[32], 2 request digest[32], 3 label commitments (32 octets each).
+// 1 request key[32], 2 request digest[32], 3 label commitments (32 octets each),
+// 4 certID of the certificate that is replaced (RFC 9773 §4.1), verbatim.
 // 1 and 2 stand together or not at all, and the key is never zero. The requester
 // is the entry's actor.
 type Intent struct {
@@ -29,6 +30,7 @@ type Intent struct {
 
 	RequestKey    [32]byte   // identity.Request.Key; zero if there was no request ID
 	RequestDigest [32]byte   // identity.Request.Digest; zero if there was no request ID
+	Replaces      string     // certID of the replaced certificate; empty: none
 	Labels        [][32]byte // HMAC-SHA256(salt, label), see docs/ledger.md
 }
 
@@ -44,7 +46,7 @@ func (i Intent) Draft(requester string) (Draft, error) {
 	b.AddBytes(i.CSR[:])
 	addBytes(b, i.TBS)
 	ext := cryptobyte.NewBuilder(nil)
-	asked{i.RequestKey, i.RequestDigest, i.Labels}.marshal(ext)
+	asked{i.RequestKey, i.RequestDigest, i.Labels, i.Replaces}.marshal(ext)
 	return draft(IssuanceIntent, requester, b, ext)
 }
 
@@ -61,6 +63,6 @@ func ParseIntent(d Draft) (Intent, error) {
 	if err != nil {
 		return Intent{}, fmt.Errorf("%s: %w", IssuanceIntent, err)
 	}
-	i.RequestKey, i.RequestDigest, i.Labels = a.key, a.digest, a.labels
+	i.RequestKey, i.RequestDigest, i.Labels, i.Replaces = a.key, a.digest, a.labels, a.replaces
 	return i, nil
 }

@@ -137,7 +137,11 @@ func TestExtHasOneEncoding(t *testing.T) {
 		"half a label":       {one(3, key[:16]), false},
 		"twice":              {ext(one(3, key[:]), one(3, key[:])), false},
 		"falling":            {ext(one(3, key[:]), one(1, key[:]), one(2, key[:])), false},
-		"unknown":            {one(4, nil), false},
+		"replaces":           {one(4, []byte("a.b")), true},
+		"replaces nothing":   {one(4, nil), false},
+		"replaces too much":  {one(4, []byte("a."+strings.Repeat("b", 127))), false},
+		"replaces no certID": {one(4, []byte("a.b.c")), false},
+		"unknown":            {one(5, nil), false},
 		"zero":               {one(0, nil), false},
 		"value is truncated": {one(3, key[:])[:30], false},
 	} {
