@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/certwright/certwright/auth/oidc"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
@@ -55,7 +56,22 @@ func (s *certificateService) sign(ctx context.Context, in *certwrightv1.SignCert
 	if err != nil {
 		return nil, err
 	}
-	issued, err := s.config.Authority.Issue(ctx, req, ca.Attach{Reserve: use.Reserve, Abandon: use.Abandon})
+	return s.issue(ctx, req, ca.Attach{Reserve: use.Reserve, Abandon: use.Abandon, Decided: s.once(principal)})
+}
+
+// once gives what a grant asks for that takes identity tokens once.
+func (s *certificateService) once(p identity.Principal) func(context.Context, policy.Decision) (ca.Attach, error) {
+	return func(ctx context.Context, d policy.Decision) (ca.Attach, error) {
+		if !d.SingleUse {
+			return ca.Attach{}, nil
+		}
+		return oidc.Once(ctx, s.config.Store, p)
+	}
+}
+
+// issue has a certificate issued and answers it.
+func (s *certificateService) issue(ctx context.Context, req identity.Request, attach ca.Attach) (*certwrightv1.Certificate, error) {
+	issued, err := s.config.Authority.Issue(ctx, req, attach)
 	if err != nil {
 		return nil, err
 	}
@@ -113,16 +129,25 @@ func (s *certificateService) GetCertificate(ctx context.Context, in *certwrightv
 	return s.whole(ctx, c)
 }
 
+// checkID holds the form of a certificate's ID.
+func checkID(text string) error {
+	if id, err := hex.DecodeString(text); err != nil || len(id) != 32 || strings.ToLower(text) != text {
+		return invalid("id", text, "the id of a certificate is the SHA-256 of its DER", "64 lower-case hexadecimal digits")
+	}
+	return nil
+}
+
 // byID is the certificate of an ID, if it is one that the caller may see.
 func (s *certificateService) byID(ctx context.Context, text string) (storage.Certificate, error) {
+	if err := checkID(text); err != nil {
+		return storage.Certificate{}, err
+	}
 	id, err := hex.DecodeString(text)
-	if err != nil || len(id) != 32 || strings.ToLower(text) != text {
-		return storage.Certificate{}, invalid("id", text, "the id of a certificate is the SHA-256 of its DER", "64 lower-case hexadecimal digits")
+	if err != nil {
+		return storage.Certificate{}, err
 	}
 	c, err := s.config.Store.ByFingerprint(ctx, [32]byte(id))
-	principal := callOf(ctx).principal
-	hidden := err == nil && !principal.Has(identity.RoleAdmin) && c.Requester != principal.String()
-	if hidden || errors.Is(err, storage.ErrNotFound) {
+	if err == nil && !mayRead(callOf(ctx), text, c) || errors.Is(err, storage.ErrNotFound) {
 		return storage.Certificate{}, &problem.Problem{
 			Kind: problem.NotFound, Value: text, Detail: "there is no such certificate, or it is not yours",
 		}
@@ -130,6 +155,13 @@ func (s *certificateService) byID(ctx context.Context, text string) (storage.Cer
 		return storage.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
 	return c, nil
+}
+
+// mayRead tells whether the caller may see the certificate with this ID: its own,
+// or one that a role of its shows.
+func mayRead(c *call, id string, row storage.Certificate) bool {
+	shown := c.principal.Method == identity.MTLS && c.principal.ID == id
+	return c.view.sees(row.Intent.Owner) || c.view.own && (shown || row.Requester == c.principal.String())
 }
 
 // whole is a certificate with all that is known of it.
@@ -165,6 +197,7 @@ func (s *certificateService) ListCertificates(ctx context.Context, in *certwrigh
 	}
 	answer, err := s.config.Inventory.Search(ctx, inventory.Question{
 		Filter: in.GetFilter(), OrderBy: in.GetOrderBy(), PageSize: size, PageToken: in.GetPageToken(),
+		Owners: callOf(ctx).view.owners,
 	})
 	if err != nil {
 		return nil, err

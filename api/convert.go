@@ -36,6 +36,7 @@ func (s *Server) certificateMessage(c storage.Certificate, labels map[string]str
 		CrlShard:      uint32(c.CRLShard),
 		CreateTime:    timestamp(c.Time),
 		SpkiSha256:    c.SPKI.String(),
+		Replaces:      c.Intent.Replaces,
 	}
 	addNames(m, c.Names)
 	if c.State == storage.Issued {

@@ -88,7 +88,23 @@ func (e *Engine) WithRoles(p identity.Principal) identity.Principal {
 }
 
 // SameRoles tells whether the other policy gives the same roles to the same
-// callers.
+// callers, and certificates that give roles to the same: the grants that roles name
+// are the same.
 func (e *Engine) SameRoles(other *Engine) bool {
-	return fmt.Sprintf("%+v", e.document.Roles) == fmt.Sprintf("%+v", other.document.Roles)
+	return e.rolesText() == other.rolesText()
+}
+
+// rolesText is all that roles depend on.
+func (e *Engine) rolesText() string {
+	text := fmt.Sprintf("%+v", e.document.Roles)
+	for _, b := range e.document.Roles {
+		for _, p := range b.Principals {
+			for _, g := range e.document.Grants {
+				if g.Name == string(p.Claims["grant"]) {
+					text += fmt.Sprintf("\n%+v", g)
+				}
+			}
+		}
+	}
+	return text
 }

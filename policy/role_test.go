@@ -101,6 +101,16 @@ func TestSameRoles(t *testing.T) {
 	if !one.SameRoles(engine(t, grants+"# a comment\n"+rolesText)) || one.SameRoles(other) || other.SameRoles(engine(t, grants)) {
 		t.Error("roles are not told apart")
 	}
+	// Who changes a grant that a role names changes who has the role.
+	ops := `  - {name: ops, principals: [{local_socket: admin}], profiles: [server], allow: {uri: ["spiffe://x/ops"]}, owner: o}
+`
+	more := strings.Replace(ops, "local_socket: admin", `oidc: "https://idp.x"`, 1)
+	if engine(t, grants+ops+rolesText).SameRoles(engine(t, grants+more+rolesText)) {
+		t.Error("a grant that a role names was changed")
+	}
+	if !engine(t, grants+ops+rolesText).SameRoles(engine(t, strings.Replace(grants, "exact.x", "other.x", 1)+ops+rolesText)) {
+		t.Error("a grant that no role names counts")
+	}
 }
 
 func TestSingleUse(t *testing.T) {

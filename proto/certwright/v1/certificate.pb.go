@@ -225,7 +225,9 @@ type Certificate struct {
 	// Time of its intent's ledger entry.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// SHA-256 of the DER SubjectPublicKeyInfo, 64 lower-case hexadecimal digits.
-	SpkiSha256    string `protobuf:"bytes,25,opt,name=spki_sha256,json=spkiSha256,proto3" json:"spki_sha256,omitempty"`
+	SpkiSha256 string `protobuf:"bytes,25,opt,name=spki_sha256,json=spkiSha256,proto3" json:"spki_sha256,omitempty"`
+	// The certificate that this one replaces, by its certID (RFC 9773 §4.1). Empty: none.
+	Replaces      string `protobuf:"bytes,26,opt,name=replaces,proto3" json:"replaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,6 +437,13 @@ func (x *Certificate) GetSpkiSha256() string {
 	return ""
 }
 
+func (x *Certificate) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
 // Revocation is when and why a certificate was revoked.
 type Revocation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -494,7 +503,7 @@ var File_certwright_v1_certificate_proto protoreflect.FileDescriptor
 
 const file_certwright_v1_certificate_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcertwright/v1/certificate.proto\x12\rcertwright.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\t\n" +
+	"\x1fcertwright/v1/certificate.proto\x12\rcertwright.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\t\n" +
 	"\vCertificate\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x03R\x02id\x12\x1b\n" +
 	"\x06serial\x18\x02 \x01(\tB\x03\xe0A\x03R\x06serial\x12\x15\n" +
@@ -528,7 +537,8 @@ const file_certwright_v1_certificate_proto_rawDesc = "" +
 	"\vcreate_time\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12$\n" +
 	"\vspki_sha256\x18\x19 \x01(\tB\x03\xe0A\x03R\n" +
-	"spkiSha256\x1a9\n" +
+	"spkiSha256\x12\x1f\n" +
+	"\breplaces\x18\x1a \x01(\tB\x03\xe0A\x03R\breplaces\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
