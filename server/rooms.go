@@ -12,7 +12,9 @@ import (
 
 	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/api"
-	"github.com/certwright/certwright/auth/local"
+	"github.com/certwright/certwright/auth/mtls"
+	"github.com/certwright/certwright/auth/oidc"
+	"github.com/certwright/certwright/auth/renewal"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/crl"
@@ -39,6 +41,9 @@ type rooms struct {
 	policies  *ca.Policies
 	authority *ca.Authority
 	tokens    *token.Tokens
+	oidc      *oidc.Authenticator
+	mtls      *mtls.Authenticator
+	renewals  *renewal.Renewals
 	inventory *inventory.Inventory
 	expiries  *inventory.Expiries
 	bulk      *bulk.Operations
@@ -199,10 +204,13 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	if err != nil {
 		return err
 	}
+	if err = r.openAuth(s); err != nil {
+		return err
+	}
 	r.api, err = api.New(api.Config{
 		CRLs: r.crls, Bulk: r.bulk,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
-		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: []api.Authenticator{r.tokens, local.New(local.Config{})},
+		Tokens: r.tokens, Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: r.authenticators(),
 		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
 	})
