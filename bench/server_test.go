@@ -52,7 +52,8 @@ type server struct {
 	cmd                        *exec.Cmd
 }
 
-func startServer(tb testing.TB) *server {
+// startServer starts one, with more settings as environment variables.
+func startServer(tb testing.TB, environ ...string) *server {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of the socket in a test's own folder is too long
 	check(tb, err)
@@ -65,6 +66,7 @@ func startServer(tb testing.TB) *server {
 	}
 	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
 		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
+	s.cmd.Env = append(os.Environ(), environ...)
 	var log bytes.Buffer
 	s.cmd.Stdout, s.cmd.Stderr = &log, &log
 	check(tb, s.cmd.Start())
@@ -175,15 +177,23 @@ func (s *server) roots() *x509.CertPool {
 // newCSRs are CSRs with a P-256 key each, in PEM.
 func newCSRs(tb testing.TB, n int) []string {
 	tb.Helper()
-	out := make([]string, n)
+	csrs, _ := newKeys(tb, n)
+	return csrs
+}
+
+// newKeys are CSRs with the keys that made them.
+func newKeys(tb testing.TB, n int) ([]string, []*ecdsa.PrivateKey) {
+	tb.Helper()
+	out, keys := make([]string, n), make([]*ecdsa.PrivateKey, n)
 	for i := range out {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		check(tb, err)
+		keys[i] = key
 		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 			DNSNames: []string{fmt.Sprintf("h%d.bench.internal", i)},
 		}, key)
 		check(tb, err)
 		out[i] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 	}
-	return out
+	return out, keys
 }

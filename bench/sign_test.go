@@ -43,8 +43,14 @@ func BenchmarkSign(b *testing.B) {
 // server CPU in V, fsyncs, and V itself.
 func measure(b *testing.B, s *server, sign signer, callers int) {
 	b.Helper()
+	measureWith(b, s, sign, newCSRs(b, callers))
+}
+
+// measureWith is measure for callers with these CSRs.
+func measureWith(b *testing.B, s *server, sign signer, csrs []string) {
+	b.Helper()
+	callers := len(csrs)
 	tokens := s.tokens(b.N/10000 + 2)
-	csrs := newCSRs(b, callers)
 	warm := run(b, sign, tokens[:1], csrs, callers, 4*callers)
 	if warm > 0 {
 		b.Fatalf("%d of the first requests failed", warm)
