@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -77,8 +78,7 @@ func BenchmarkSignIdentity(b *testing.B) {
 	}
 }
 
-// renewer renews as one of many holders, each with a connection that it keeps. csr
-// is a new key's, or empty for the same one.
+// renewer is a holder with a connection that it keeps.
 type renewer struct {
 	client certwrightv1.CertificateServiceClient
 	id     string
@@ -121,14 +121,18 @@ func renewSigner(all map[string]renewer, newKey bool) signer {
 	}
 }
 
+// holders are how many connections share the callers, as those of grpcSigner do.
+const holders = 4
+
 // BenchmarkRenew measures a renewal by mTLS on connections that are kept.
 func BenchmarkRenew(b *testing.B) {
 	for name, newKey := range map[string]bool{"same-key": false, "csr": true} {
 		for _, callers := range []int{16, 64} {
 			b.Run(fmt.Sprintf("%s/callers=%d", name, callers), func(b *testing.B) {
 				s := startServer(b)
-				csrs, keys := newKeys(b, callers)
-				measureWith(b, s, renewSigner(renewers(s, s.tokens(1)[0], csrs, keys), newKey), csrs)
+				csrs, keys := newKeys(b, holders)
+				sign := renewSigner(renewers(s, s.tokens(1)[0], csrs, keys), newKey)
+				measureWith(b, s, sign, slices.Repeat(csrs, callers/holders))
 			})
 		}
 	}
