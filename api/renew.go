@@ -39,11 +39,16 @@ func (s *certificateService) renew(ctx context.Context, in *certwrightv1.RenewCe
 	if err != nil {
 		return nil, err
 	}
-	req, attach, err := s.config.Renewals.Request(ctx, callOf(ctx).principal, renewal.Wish{ID: in.GetId(), CSR: in.GetCsr(), Validity: wish})
+	call := callOf(ctx)
+	w := renewal.Wish{ID: in.GetId(), CSR: in.GetCsr(), Validity: wish}
+	if state := call.credentials.TLS; state != nil && len(state.PeerCertificates) > 0 {
+		w.Leaf = state.PeerCertificates[0]
+	}
+	req, attach, err := s.config.Renewals.Request(ctx, call.principal, w)
 	if err != nil {
 		return nil, err
 	}
-	req.ID, req.Call = in.GetRequestId(), callOf(ctx).requestID
+	req.ID, req.Call = in.GetRequestId(), call.requestID
 	return s.issue(ctx, req, attach)
 }
 

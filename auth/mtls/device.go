@@ -2,14 +2,12 @@ package mtls
 
 import (
 	"bytes"
-	"container/list"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/certwright/certwright/identity"
@@ -67,8 +65,8 @@ const maxChain = 6
 // kept until one certificate of its chain ends.
 func (a *Authenticator) device(chain []*x509.Certificate, fingerprint [32]byte) (identity.Principal, error) {
 	now := a.now()
-	if p, ok := a.proven.get(fingerprint, now); ok {
-		return p, nil
+	if d, ok := a.proven.Get(fingerprint); ok && !now.Before(d.from) && !now.After(d.until) {
+		return d.principal, nil
 	}
 	if len(chain) > maxChain {
 		return identity.Principal{}, refused("CERTIFICATE_CHAIN", "the client sends too many certificates", fmt.Sprintf("send at most %d", maxChain))
@@ -88,7 +86,7 @@ func (a *Authenticator) device(chain []*x509.Certificate, fingerprint [32]byte) 
 		if err != nil {
 			return identity.Principal{}, err
 		}
-		a.proven.put(fingerprint, p, verified[0])
+		a.proven.Put(fingerprint, newProven(p, verified[0]))
 		return p, nil
 	}
 	return identity.Principal{}, unknown()
@@ -147,38 +145,14 @@ func namesOf(c *x509.Certificate) ([]identity.Identifier, error) {
 // maxProven is how many devices are kept.
 const maxProven = 4096
 
-// proven keeps what was verified, the least used forgotten first.
+// proven is a device whose chain was verified, and when all of it is valid.
 type proven struct {
-	mu    sync.Mutex
-	order *list.List
-	byKey map[[32]byte]*list.Element
-}
-
-type provenDevice struct {
-	key         [32]byte
 	principal   identity.Principal
 	from, until time.Time
 }
 
-func newProven() *proven { return &proven{order: list.New(), byKey: map[[32]byte]*list.Element{}} }
-
-func (p *proven) get(key [32]byte, now time.Time) (identity.Principal, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	element := p.byKey[key]
-	if element == nil {
-		return identity.Principal{}, false
-	}
-	d := element.Value.(*provenDevice) //nolint:forcetypeassert // the list holds nothing else
-	if now.Before(d.from) || now.After(d.until) {
-		return identity.Principal{}, false
-	}
-	p.order.MoveToFront(element)
-	return d.principal, true
-}
-
-func (p *proven) put(key [32]byte, principal identity.Principal, chain []*x509.Certificate) {
-	d := &provenDevice{key: key, principal: principal, from: chain[0].NotBefore, until: chain[0].NotAfter}
+func newProven(principal identity.Principal, chain []*x509.Certificate) proven {
+	d := proven{principal: principal, from: chain[0].NotBefore, until: chain[0].NotAfter}
 	for _, c := range chain {
 		if c.NotAfter.Before(d.until) {
 			d.until = c.NotAfter
@@ -187,15 +161,5 @@ func (p *proven) put(key [32]byte, principal identity.Principal, chain []*x509.C
 			d.from = c.NotBefore
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if old := p.byKey[key]; old != nil {
-		p.order.Remove(old)
-	}
-	p.byKey[key] = p.order.PushFront(d)
-	if p.order.Len() > maxProven {
-		last := p.order.Back()
-		p.order.Remove(last)
-		delete(p.byKey, last.Value.(*provenDevice).key) //nolint:forcetypeassert // the list holds nothing else
-	}
+	return d
 }

@@ -49,14 +49,14 @@ type Authenticator struct {
 	store   Store
 	cas     *x509.CertPool // named to clients
 	devices []*deviceCA
-	proven  *proven
+	proven  *auth.Kept[proven]
 	now     func() time.Time
 	logger  *slog.Logger
 }
 
 // New checks the CAs of devices.
 func New(c Config) (*Authenticator, error) {
-	a := &Authenticator{store: c.Store, cas: x509.NewCertPool(), proven: newProven(), now: c.Now, logger: c.Logger}
+	a := &Authenticator{store: c.Store, cas: x509.NewCertPool(), proven: auth.NewKept[proven](maxProven), now: c.Now, logger: c.Logger}
 	if a.now == nil {
 		a.now = time.Now
 	}

@@ -46,6 +46,7 @@ type keySet struct {
 
 	mu      sync.Mutex
 	keys    []publicKey
+	reads   uint64    // how often keys were read: their generation
 	fetched time.Time // when keys were read
 	tried   time.Time // when a fetch last began
 
@@ -59,37 +60,44 @@ func newKeySet(i Issuer, client *egress.Client, now func() time.Time, logger *sl
 
 // find are the keys that a token may have been signed with. Keys that are at hand
 // are never waited for.
-func (s *keySet) find(ctx context.Context, said peeked) ([]any, error) {
-	keys, known := s.current()
+func (s *keySet) find(ctx context.Context, said peeked) (found []any, generation uint64, err error) {
+	keys, generation := s.current()
 	if found := fitting(keys, said); len(found) > 0 {
-		return found, nil
+		return found, generation, nil
 	}
 	if err := s.refetch(ctx); err != nil {
 		s.logger.LogAttrs(ctx, slog.LevelWarn, "the keys of an identity provider cannot be read",
 			slog.String("issuer", s.issuer.URL), slog.Any("error", err))
 	}
-	keys, known = s.current()
+	keys, generation = s.current()
 	if found := fitting(keys, said); len(found) > 0 {
-		return found, nil
+		return found, generation, nil
 	}
-	if !known {
-		return nil, &problem.Problem{
+	if generation == 0 {
+		return nil, 0, &problem.Problem{
 			Kind: problem.Unavailable, Reason: "TOKEN_KEYS_UNAVAILABLE", Rule: "identity token",
 			Detail: "the keys of the token's issuer cannot be read at this time", Help: "try again in a minute; the server's log says what is wrong",
 		}
 	}
-	return nil, &refusal{reason: "TOKEN_KEY", detail: "the token's key (kid) is not one of its issuer's",
+	return nil, 0, &refusal{reason: "TOKEN_KEY", detail: "the token's key (kid) is not one of its issuer's",
 		help: "ask the identity provider for a new token; if its keys have just changed, try again in a minute"}
 }
 
-// current are the keys at hand; false if there are none that may be believed.
-func (s *keySet) current() ([]publicKey, bool) {
+// current are the keys at hand and their generation; 0 if there are none that may
+// be believed.
+func (s *keySet) current() ([]publicKey, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.keys == nil || s.now().Sub(s.fetched) > staleAfter {
-		return nil, false
+		return nil, 0
 	}
-	return s.keys, true
+	return s.keys, s.reads
+}
+
+// generation is that of the keys at hand.
+func (s *keySet) generation() uint64 {
+	_, generation := s.current()
+	return generation
 }
 
 // refetch reads the keys again, unless somebody has done so in the last
@@ -151,6 +159,7 @@ func (s *keySet) read(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys, s.fetched = keys, s.now()
+	s.reads++
 	return nil
 }
 

@@ -76,6 +76,7 @@ type Config struct {
 // auth.Authenticator. It may be used by many goroutines at once.
 type Authenticator struct {
 	issuers map[string]*provider
+	proven  *auth.Kept[proven]
 	now     func() time.Time
 	logger  *slog.Logger
 }
@@ -89,7 +90,7 @@ type provider struct {
 
 // New checks the issuers. Nothing is fetched yet: Run does, and who comes first.
 func New(c Config) (*Authenticator, error) {
-	a := &Authenticator{issuers: map[string]*provider{}, now: c.Now, logger: c.Logger}
+	a := &Authenticator{issuers: map[string]*provider{}, proven: auth.NewKept[proven](maxProven), now: c.Now, logger: c.Logger}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -186,7 +187,23 @@ func (a *Authenticator) Authenticate(ctx context.Context, c auth.Credentials) (i
 	return p, nil
 }
 
+// maxProven is how many tokens are kept that were verified: their callers mostly
+// come again.
+const maxProven = 1024
+
+// proven is a token that was verified with the keys that its provider had then.
+type proven struct {
+	provider   *provider
+	claims     standard
+	principal  identity.Principal
+	generation uint64 // of the keys
+}
+
 func (a *Authenticator) verify(ctx context.Context, text string) (identity.Principal, error) {
+	evidence := sha256.Sum256([]byte(text))
+	if p, ok := a.proven.Get(evidence); ok && p.generation == p.provider.keys.generation() {
+		return p.principal, p.claims.check(&p.provider.Issuer, a.now())
+	}
 	// 1. What it says of itself, and the provider that would have signed it.
 	said, err := peek(text)
 	if err != nil {
@@ -211,36 +228,40 @@ func (a *Authenticator) verify(ctx context.Context, text string) (identity.Princ
 		return identity.Principal{}, err
 	}
 	// 3. The signature.
-	if err := p.verifySignature(ctx, text, said); err != nil {
+	generation, err := p.verifySignature(ctx, text, said)
+	if err != nil {
 		return identity.Principal{}, err
 	}
 	flat, err := flatten(said.claims)
 	if err != nil {
 		return identity.Principal{}, &refusal{reason: "TOKEN_MALFORMED", detail: "the token cannot be used: " + err.Error()}
 	}
-	return identity.Principal{
+	principal := identity.Principal{
 		Method: identity.OIDC, ID: idOf(p.URL, claims.subject), Roles: []identity.Role{identity.RoleRequester},
-		Claims: flat, Evidence: sha256.Sum256([]byte(text)),
-	}, nil
+		Claims: flat, Evidence: evidence,
+	}
+	a.proven.Put(evidence, proven{p, claims, principal, generation})
+	return principal, nil
 }
 
-// verifySignature checks the token's one signature by a key of its provider. The
-// octets that are verified are those that were read: both are of the same text.
-func (p *provider) verifySignature(ctx context.Context, text string, said peeked) error {
+// verifySignature checks the token's one signature by a key of its provider, and
+// gives the generation of the keys. The octets that are verified are those that were
+// read: both are of the same text.
+func (p *provider) verifySignature(ctx context.Context, text string, said peeked) (uint64, error) {
 	signed, err := jose.ParseSignedCompact(text, p.algorithms)
 	if err != nil || len(signed.Signatures) != 1 {
-		return &refusal{reason: "TOKEN_MALFORMED", detail: "the token cannot be read", err: err}
+		return 0, &refusal{reason: "TOKEN_MALFORMED", detail: "the token cannot be read", err: err}
 	}
-	keys, err := p.keys.find(ctx, said)
+	keys, generation, err := p.keys.find(ctx, said)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, key := range keys {
 		if _, err := signed.Verify(key); err == nil {
-			return nil
+			return generation, nil
 		}
 	}
-	return &refusal{reason: "TOKEN_SIGNATURE", detail: "the token's signature is not by a key of its issuer"}
+	return 0, &refusal{reason: "TOKEN_SIGNATURE", detail: "the token's signature is not by a key of its issuer"}
 }
 
 // refusal is why a token proves nobody.

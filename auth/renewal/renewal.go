@@ -9,6 +9,7 @@
 package renewal
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
@@ -65,7 +66,9 @@ func New(c Config) *Renewals {
 
 // Wish is what a holder asks for.
 type Wish struct {
-	ID       string        // fingerprint of the certificate, hexadecimal
+	ID string // fingerprint of the certificate, hexadecimal
+	// Leaf is the certificate as the connection has it, if that is at hand.
+	Leaf     *x509.Certificate
 	CSR      string        // PEM; empty: the same key
 	Validity time.Duration // 0: as long as before, if the profile still allows it
 }
@@ -85,9 +88,11 @@ func (r *Renewals) Request(ctx context.Context, p identity.Principal, w Wish) (i
 	if err != nil {
 		return req, ca.Attach{}, err
 	}
-	leaf, err := x509.ParseCertificate(row.DER)
-	if err != nil {
-		return req, ca.Attach{}, fmt.Errorf("renewal: %w", err)
+	leaf := w.Leaf
+	if leaf == nil || !bytes.Equal(leaf.Raw, row.DER) {
+		if leaf, err = x509.ParseCertificate(row.DER); err != nil {
+			return req, ca.Attach{}, fmt.Errorf("renewal: %w", err)
+		}
 	}
 	req.Profile, req.Owner, req.Identifiers, req.PublicKey = row.Intent.Profile, row.Intent.Owner, row.Names, leaf.PublicKey
 	req.Replaces = identity.CertID(leaf.AuthorityKeyId, row.Serial)
