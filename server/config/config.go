@@ -172,8 +172,8 @@ type ACMELimits struct {
 type OIDC struct {
 	// The identity providers whose tokens are believed. The policy's grants say what
 	// they get: {oidc: URL, claims: {…}}.
-	Issuers []OIDCIssuer `json:"issuers"`
-	Networks Networks `json:"networks"`
+	Issuers  []OIDCIssuer `json:"issuers"`
+	Networks Networks     `json:"networks"`
 }
 
 // OIDCIssuer is one identity provider.
