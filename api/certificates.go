@@ -86,8 +86,8 @@ func (s *certificateService) issue(ctx context.Context, req identity.Request, at
 	return out, nil
 }
 
-// noteMalformed keeps a request that never reached the authority among the
-// refusals, as far as the budget goes: anybody with a token can send as many as
+// noteMalformed keeps among the refusals a request that never reached the
+// authority, as far as the budget goes: anybody with a token can send as many as
 // the network carries.
 func (s *certificateService) noteMalformed(req identity.Request, err error) {
 	now := s.config.Now()

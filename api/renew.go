@@ -45,10 +45,11 @@ func (s *certificateService) renew(ctx context.Context, in *certwrightv1.RenewCe
 		w.Leaf = state.PeerCertificates[0]
 	}
 	req, attach, err := s.config.Renewals.Request(ctx, call.principal, w)
+	req.ID, req.Call = in.GetRequestId(), call.requestID
 	if err != nil {
+		s.noteMalformed(req, err)
 		return nil, err
 	}
-	req.ID, req.Call = in.GetRequestId(), call.requestID
 	return s.issue(ctx, req, attach)
 }
 

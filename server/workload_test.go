@@ -11,11 +11,11 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,19 +89,16 @@ func (r *running) admin() *grpc.ClientConn {
 	return conn
 }
 
-// workload is a client with keys and certificates of its own.
+// workload is a client with a connection of its own.
 type workload struct {
-	t     *testing.T
-	r     *running
-	tls   *tls.Config
-	conn  *grpc.ClientConn
-	dials atomic.Int64
+	tls  *tls.Config
+	conn *grpc.ClientConn
 }
 
 // connect makes a workload's connection, with a certificate or without.
 func (r *running) connect(cert *tls.Certificate, sessions tls.ClientSessionCache) *workload {
 	r.t.Helper()
-	w := &workload{t: r.t, r: r, tls: &tls.Config{RootCAs: r.roots(), ServerName: "localhost", NextProtos: []string{"h2"}, ClientSessionCache: sessions}}
+	w := &workload{tls: &tls.Config{RootCAs: r.roots(), ServerName: "localhost", NextProtos: []string{"h2"}, ClientSessionCache: sessions}}
 	if cert != nil {
 		// Sent also where the server does not name its issuer: a hostile client does so.
 		w.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
@@ -219,11 +216,19 @@ func TestWorkload(t *testing.T) {
 		t.Errorf("%v %v", info, err)
 	}
 
+	web := r.rest(pair(t, key, first))
+	if code := web("/v1/certificates/" + first.GetId()); code != 200 {
+		t.Errorf("REST: %d", code)
+	}
+
 	// Revoked: the kept connection, a resumed and a new one are refused.
 	r.revoke(parsed(t, first), identity.Superseded)
 	_, err = kept.certificates().RenewCertificate(ctx, &certwrightv1.RenewCertificateRequest{Id: first.GetId()})
 	if status.Code(err) != codes.Unauthenticated || reasonOf(err) != "CERTIFICATE_REVOKED" {
 		t.Errorf("on the same connection: %v", err)
+	}
+	if code := web("/v1/certificates/" + first.GetId()); code != 401 {
+		t.Errorf("REST on the same connection: %d", code)
 	}
 	resumed := r.connect(pair(t, key, first), sessions)
 	if _, err := resumed.certificates().RenewCertificate(ctx, &certwrightv1.RenewCertificateRequest{Id: first.GetId()}); err == nil {
@@ -235,7 +240,9 @@ func TestWorkload(t *testing.T) {
 	if _, err := r.connect(pair(t, another, fourth), nil).certificates().GetCertificate(ctx, &certwrightv1.GetCertificateRequest{Id: fourth.GetId()}); err != nil {
 		t.Error(err)
 	}
-	r.restRefuses(pair(t, key, first))
+	if code := r.rest(pair(t, key, first))("/v1/certificates/" + first.GetId()); code != 0 {
+		t.Errorf("REST on a new connection: %d", code)
+	}
 }
 
 func parsed(t *testing.T, c *certwrightv1.Certificate) *x509.Certificate {
@@ -267,14 +274,27 @@ func (r *running) refusesHandshake(name string, cert *tls.Certificate, sessions 
 	}
 }
 
-func (r *running) restRefuses(cert *tls.Certificate) {
-	r.t.Helper()
+// rest gets paths over one connection that is kept, and answers the status; 0: there
+// is no connection.
+func (r *running) rest(cert *tls.Certificate) func(path string) int {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.roots(), GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }}}
-	defer transport.CloseIdleConnections()
-	answer, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get("https://" + r.HTTPS + "/v1/certificates/" + strings.Repeat("0", 64))
-	if err == nil {
-		_ = answer.Body.Close()
-		r.t.Errorf("REST with a revoked certificate: %s", answer.Status)
+	r.t.Cleanup(transport.CloseIdleConnections)
+	requests := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	dials := 0
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials++; dials > 1 {
+			r.t.Error("the connection was not kept")
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	return func(path string) int {
+		answer, err := requests.Get("https://" + r.HTTPS + path)
+		if err != nil {
+			return 0
+		}
+		defer answer.Body.Close()
+		_, _ = io.Copy(io.Discard, answer.Body)
+		return answer.StatusCode
 	}
 }
 
@@ -370,9 +390,10 @@ func TestTokenOnce(t *testing.T) {
 	r, provider := believing(t)
 	ctx := t.Context()
 	w := r.connect(nil, nil)
+	key := newKey(t)
 	sign := func(token, id string) error {
 		_, err := w.certificates().SignCertificate(withToken(ctx, token), &certwrightv1.SignCertificateRequest{
-			Profile: "workload", Csr: csrFor(t, newKey(t), "spiffe://internal/once"), RequestId: id,
+			Profile: "workload", Csr: csrFor(t, key, "spiffe://internal/once"), RequestId: id,
 		})
 		return err
 	}
@@ -392,6 +413,12 @@ func TestTokenOnce(t *testing.T) {
 	}
 	if won != 1 {
 		t.Errorf("%d of 8 requests with one token got a certificate", won)
+	}
+	kept := provider.Token("s", map[string]any{"once": true, "jti": "kept"})
+	for range 2 { // the same request again has the same certificate
+		if err := sign(kept, "again"); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := sign(token, ""); reasonOf(err) != "TOKEN_USED" {
 		t.Error(err)

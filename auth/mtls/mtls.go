@@ -97,7 +97,7 @@ func (a *Authenticator) Request(c *tls.Config) {
 		defer cancel()
 		_, err := a.prove(ctx, state.PeerCertificates)
 		if err != nil {
-			a.logger.LogAttrs(ctx, slog.LevelInfo, "a client certificate was refused", slog.Any("error", err), slog.Bool("resumed", state.DidResume))
+			a.logger.LogAttrs(ctx, slog.LevelDebug, "a client certificate was refused", slog.Any("error", err), slog.Bool("resumed", state.DidResume))
 		}
 		return err
 	}
