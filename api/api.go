@@ -134,10 +134,15 @@ type Stats struct {
 
 type counters struct{ calls, failed, panics atomic.Uint64 }
 
+// complete tells whether all is there that is required.
+func (c *Config) complete() bool {
+	return c.Authority != nil && c.Policies != nil && c.Refusals != nil && c.Ledger != nil && c.Store != nil &&
+		c.Tokens != nil && c.Inventory != nil && c.CRLs != nil && c.Bulk != nil && c.Renewals != nil && len(c.Authenticators) > 0
+}
+
 // New checks that every method says who may call it, and makes a Server.
 func New(c Config) (*Server, error) {
-	if c.Authority == nil || c.Policies == nil || c.Refusals == nil || c.Ledger == nil || c.Store == nil ||
-		c.Tokens == nil || c.Inventory == nil || c.CRLs == nil || c.Bulk == nil || c.Renewals == nil || len(c.Authenticators) == 0 {
+	if !c.complete() {
 		return nil, errors.New("api: the configuration is not complete")
 	}
 	if c.Now == nil {

@@ -95,15 +95,18 @@ func (s *policyService) ApplyPolicy(ctx context.Context, in *certwrightv1.ApplyP
 }
 
 // checkRoles refuses a document that changes who has which role to whoever is not
-// a ca-admin: a policy-admin could make itself one. What cannot be read is Apply's to
-// refuse.
+// a ca-admin: a policy-admin could make itself one. What cannot be read is refused by
+// its faults.
 func (s *policyService) checkRoles(ctx context.Context, document []byte) error {
 	p := callOf(ctx).principal
 	if p.Has(identity.RoleAdmin) {
 		return nil
 	}
-	next, err := policy.New(policy.Config{Data: document, WithoutIssuers: true})
-	if err != nil || next.SameRoles(s.config.Policies.Engine()) {
+	next, err := policy.New(policy.Config{File: "the document", Data: document, WithoutIssuers: true})
+	if err != nil {
+		return err
+	}
+	if next.SameRoles(s.config.Policies.Engine()) {
 		return nil
 	}
 	return &problem.Problem{

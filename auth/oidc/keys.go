@@ -63,27 +63,9 @@ func parseKeys(data []byte) ([]publicKey, error) {
 // usableKey is the key with the algorithms that it verifies: those of its type, or
 // the one that it names.
 func usableKey(key jose.JSONWebKey) (publicKey, bool) {
-	out := publicKey{kid: key.KeyID, key: key.Key}
+	out := publicKey{kid: key.KeyID, key: key.Key, algorithms: algorithmsOf(key.Key)}
 	if key.Use != "" && key.Use != "sig" || len(key.KeyID) > maxKeyID {
 		return out, false
-	}
-	switch k := key.Key.(type) {
-	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits < minRSABits || bits > maxRSABits || k.E < 3 || k.E%2 == 0 {
-			return out, false
-		}
-		out.algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
-	case *ecdsa.PublicKey:
-		switch k.Curve {
-		case elliptic.P256():
-			out.algorithms = []string{"ES256"}
-		case elliptic.P384():
-			out.algorithms = []string{"ES384"}
-		case elliptic.P521():
-			out.algorithms = []string{"ES512"}
-		}
-	case ed25519.PublicKey:
-		out.algorithms = []string{"EdDSA"}
 	}
 	if key.Algorithm != "" {
 		named := key.Algorithm
@@ -96,6 +78,29 @@ func usableKey(key jose.JSONWebKey) (publicKey, bool) {
 		out.algorithms = []string{named}
 	}
 	return out, len(out.algorithms) > 0
+}
+
+// algorithmsOf are those that a public key of this type verifies; none for a key
+// that is weak, private or symmetric.
+func algorithmsOf(key any) []string {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		if bits := k.N.BitLen(); bits >= minRSABits && bits <= maxRSABits && k.E >= 3 && k.E%2 == 1 {
+			return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+		}
+	case *ecdsa.PublicKey:
+		switch k.Curve {
+		case elliptic.P256():
+			return []string{"ES256"}
+		case elliptic.P384():
+			return []string{"ES384"}
+		case elliptic.P521():
+			return []string{"ES512"}
+		}
+	case ed25519.PublicKey:
+		return []string{"EdDSA"}
+	}
+	return nil
 }
 
 // fitting are the keys that a token may have been signed with: of its kid and

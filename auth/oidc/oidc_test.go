@@ -355,8 +355,10 @@ func TestRunRefreshes(t *testing.T) {
 func TestHostileKeySets(t *testing.T) {
 	canary := egresstest.Canary(t, "127.0.0.1:0")
 	for name, handler := range map[string]http.HandlerFunc{
-		"hangs":     func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"redirects": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://"+canary.String()+"/", 302) },
+		"hangs": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"redirects": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://"+canary.String()+"/", http.StatusFound)
+		},
 		"is huge": func(w http.ResponseWriter, _ *http.Request) {
 			for range 600 {
 				if _, err := w.Write(make([]byte, 1024)); err != nil {

@@ -101,12 +101,8 @@ func (r *Renewals) Request(ctx context.Context, p identity.Principal, w Wish) (i
 	if err != nil {
 		return req, ca.Attach{}, err
 	}
-	if now := r.config.Now(); marked && now.Sub(m.First) > r.config.Grace {
-		return req, ca.Attach{}, &problem.Problem{
-			Kind: problem.FailedPrecondition, Reason: "CERTIFICATE_REPLACED", Rule: "mtls.renewal_grace", Value: w.ID,
-			Detail:  "the certificate was renewed at " + m.First.UTC().Format(time.RFC3339) + " and has a successor",
-			Allowed: "another renewal within " + policy.Duration(r.config.Grace).String(), Help: "renew the successor, or have a new certificate issued",
-		}
+	if marked && r.config.Now().Sub(m.First) > r.config.Grace {
+		return req, ca.Attach{}, r.replaced(w.ID, m)
 	}
 	// 3. The grant that gave it, for who had the first of its line.
 	origin := m.Origin
@@ -121,17 +117,9 @@ func (r *Renewals) Request(ctx context.Context, p identity.Principal, w Wish) (i
 	req.Principal.Bound = bound(row, identity.OriginOf(origin))
 	// 4. The same key or a new one, for the same names.
 	if w.CSR != "" {
-		csr, err := ca.ParseCSR([]byte(w.CSR))
-		if err != nil {
+		if err := rekey(&req, w.CSR); err != nil {
 			return req, ca.Attach{}, err
 		}
-		if !slices.Equal(csr.Identifiers, row.Names) {
-			return req, ca.Attach{}, &problem.Problem{
-				Kind: problem.BadCSR, Reason: "NAMES_DIFFER", Rule: "csr", Value: listed(csr.Identifiers), Allowed: listed(row.Names),
-				Detail: "the CSR has other names than the certificate that is renewed", Help: "put the certificate's names into the CSR, or sign a new certificate",
-			}
-		}
-		req.PublicKey, req.CSRHash = csr.PublicKey, csr.Hash
 	}
 	req.Validity = r.validity(row, w.Validity)
 	if req.Labels, err = r.config.Labels(ctx, row); err != nil {
@@ -142,6 +130,32 @@ func (r *Renewals) Request(ctx context.Context, p identity.Principal, w Wish) (i
 	}
 	attach, err := r.putMark(req.Replaces, origin)
 	return req, attach, err
+}
+
+// replaced is the refusal of a certificate that has had a successor for too long.
+func (r *Renewals) replaced(id string, m mark) error {
+	return &problem.Problem{
+		Kind: problem.FailedPrecondition, Reason: "CERTIFICATE_REPLACED", Rule: "mtls.renewal_grace", Value: id,
+		Detail:  "the certificate was renewed at " + m.First.UTC().Format(time.RFC3339) + " and has a successor",
+		Allowed: "another renewal within " + policy.Duration(r.config.Grace).String(), Help: "renew the successor, or have a new certificate issued",
+	}
+}
+
+// rekey puts the CSR's key in the place of the certificate's, if it is for the same
+// names.
+func rekey(req *identity.Request, text string) error {
+	csr, err := ca.ParseCSR([]byte(text))
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(csr.Identifiers, req.Identifiers) {
+		return &problem.Problem{
+			Kind: problem.BadCSR, Reason: "NAMES_DIFFER", Rule: "csr", Value: listed(csr.Identifiers), Allowed: listed(req.Identifiers),
+			Detail: "the CSR has other names than the certificate that is renewed", Help: "put the certificate's names into the CSR, or sign a new certificate",
+		}
+	}
+	req.PublicKey, req.CSRHash = csr.PublicKey, csr.Hash
+	return nil
 }
 
 // shown is the certificate that the principal has proven to hold.
