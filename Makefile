@@ -75,8 +75,10 @@ bench: ## the benchmarks, over real sockets
 	go test -run '^$$' -bench . -timeout 60m ./bench/...
 
 .PHONY: crash
-crash: ## the kill -9 test, long: CERTWRIGHT_CRASH_ROUNDS=200
-	CERTWRIGHT_CRASH_ROUNDS=$(CERTWRIGHT_CRASH_ROUNDS) go test -count 1 -v -timeout 120m -run Crash ./e2e/...
+crash: ## kills, disk faults, power cuts and flipped bits, long: CERTWRIGHT_CRASH_ROUNDS=200 (make test: 20)
+	CERTWRIGHT_CRASH_ROUNDS=$(CERTWRIGHT_CRASH_ROUNDS) go test -count 1 -v -timeout 180m \
+		-run 'Crash|Kill|Fault|PowerCut|Full|Damage|Rot|Verdicts|Recording|LostAndTorn' \
+		./storage/bolt/... ./ledger ./ca ./e2e
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME=30s

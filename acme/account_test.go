@@ -420,13 +420,17 @@ func TestLimits(t *testing.T) {
 	}
 	order := func(name string) reply { return c.post("/new-order", map[string]any{"identifiers": identifiers(name)}) }
 	w.name("a.acme.internal")
-	o := c.order("a.acme.internal")
+	o, early := c.order("a.acme.internal"), c.order("a.acme.internal")
 	z := c.authz(o.Authorizations[0])
 	c.post(z.Challenges[0].URL, map[string]any{})
 	c.settled(o.Authorizations[0])
 	limited(order("a.acme.internal")) // after a failed validation
+	second := c.authz(early.Authorizations[0])
+	limited(c.post(second.Challenges[0].URL, map[string]any{})) // also for an order that was made before
+	if second = c.authz(early.Authorizations[0]); second.Status != "pending" || second.Challenges[0].Status != "pending" {
+		t.Errorf("%+v", second)
+	}
 	c.order("b.acme.internal")
-	c.order("c.acme.internal")
 	limited(order("d.acme.internal")) // the account's orders
 	w.registered(t)
 	limited(w.client(t).post("/new-account", map[string]any{}))

@@ -29,6 +29,7 @@ type challengeObject struct {
 	Token         string    `json:"token,omitempty"`
 	Validated     time.Time `json:"validated,omitzero"`
 	Error         *Document `json:"error,omitempty"`
+	AccountURI    string    `json:"accounturi,omitempty"`          // of dns-persist-01
 	IssuerDomains []string  `json:"issuer-domain-names,omitempty"` // of dns-persist-01
 }
 
@@ -62,7 +63,7 @@ func (s *Server) challengeObject(z *authorization, c proof) challengeObject {
 	if challenge.TokenRequired(c.Type) {
 		out.Token = z.Token
 	} else if v, ok := s.validators[c.Type].(interface{ IssuerDomains() []string }); ok {
-		out.IssuerDomains = v.IssuerDomains()
+		out.AccountURI, out.IssuerDomains = s.accountURL(z.Account), v.IssuerDomains()
 	}
 	if c.Status == statusProcessing && out.Error == nil {
 		out.Error = s.pool.lastError(z.ID)
@@ -134,7 +135,9 @@ func (s *Server) authorization(ctx context.Context, q *request) error {
 }
 
 // respond tells the server to validate a challenge (RFC 8555 §7.5.1), or reads it.
-// The validation runs outside of the request.
+// The validation runs outside of the request, which waits a little for its first
+// attempt: what that decides needs no second unit. What it does not decide in time
+// stands in the store as processing before the client is told so.
 func (s *Server) respond(ctx context.Context, q *request) error {
 	if len(q.payload) > 0 {
 		var ignored struct{}
@@ -142,7 +145,7 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 			return err
 		}
 	}
-	for {
+	for first := true; ; first = false {
 		z, err := s.ownAuthorization(ctx, q)
 		if err != nil {
 			return err
@@ -154,10 +157,13 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 		if len(q.payload) == 0 || z.status(s.now()) != statusPending || c.Status != statusPending {
 			return s.answerChallenge(q, z, c)
 		}
-		for _, other := range z.Challenges {
-			if other.Status == statusProcessing {
-				return refuse(Malformed, "the challenge %s of this authorization is being validated", other.Type).with(http.StatusConflict)
-			}
+		t, err := s.begin(z, c)
+		if err != nil {
+			return err
+		}
+		if t != nil && first {
+			t.await(ctx, maxFirst)
+			continue
 		}
 		c.Status = statusProcessing
 		put, err := z.put(s.now())
@@ -171,9 +177,47 @@ func (s *Server) respond(ctx context.Context, q *request) error {
 		if err != nil {
 			return storeFault(err)
 		}
-		s.pool.add(z.Account, z.ID)
+		s.pool.add(z.Account, z.ID, c.Type)
 		return s.answerChallenge(q, z, c)
 	}
+}
+
+// begin has a pending challenge validated. The task is nil if the pool is full: then
+// the store will say it.
+func (s *Server) begin(z *authorization, c *proof) (*task, error) {
+	if other := z.processing(); other != nil {
+		return nil, busy(other.Type)
+	}
+	if err := s.limitValidation(z); err != nil {
+		return nil, err
+	}
+	t := s.pool.add(z.Account, z.ID, c.Type)
+	if t != nil && t.kind != "" && t.kind != c.Type {
+		return nil, busy(t.kind)
+	}
+	return t, nil
+}
+
+// limitValidation refuses what would be one validation too many: of orders that were
+// made before the name's had failed, or of an account that waits for very many.
+func (s *Server) limitValidation(z *authorization) error {
+	if s.pool.knows(z.ID) {
+		return nil
+	}
+	if wait := s.limits.failures.wait(failureKey(z.Account, z.Identifier.identity())); wait > 0 {
+		return limited(wait, "failed validations of this account for "+z.Identifier.Value)
+	}
+	if s.pool.full(z.Account) {
+		f := refuse(RateLimited, "%d validations of this account are waiting: let them end first", s.config.MaxWaiting)
+		f.retry = retryLater
+		return f
+	}
+	return nil
+}
+
+// busy: an authorization is proven by one challenge at a time.
+func busy(kind string) error {
+	return refuse(Malformed, "the challenge %s of this authorization is being validated", kind).with(http.StatusConflict)
 }
 
 // challenge is the challenge of a type; nil if there is none.

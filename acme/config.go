@@ -82,6 +82,8 @@ type Config struct {
 	Limits   Limits
 	// Workers validate challenges; 0: 32.
 	Workers int
+	// MaxWaiting are the validations that one account can have waiting; 0: 1024.
+	MaxWaiting int
 	// Retries are the waits between attempts of a validation; nil: 1 s and 3 s.
 	Retries []time.Duration
 	// OrderLifetime is how long an order may stay pending; 0: 7 days.
@@ -163,6 +165,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Workers == 0 {
 		c.Workers = 32
+	}
+	if c.MaxWaiting == 0 {
+		c.MaxWaiting = accountWaits
 	}
 	if c.Retries == nil {
 		c.Retries = []time.Duration{time.Second, 3 * time.Second}

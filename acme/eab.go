@@ -99,7 +99,8 @@ func (s *Server) bind(ctx context.Context, q *request, a *account, binding []byt
 	}
 	return storage.Unit{
 		storage.RequireRecord{Collection: eabCollection, ID: k.ID, Version: k.version},
-		storage.UseToken{ID: k.tokenID(), For: sha256.Sum256([]byte(a.Thumbprint)), Max: most},
+		// By the account's ID: its key can be changed, and then be registered again.
+		storage.UseToken{ID: k.tokenID(), For: sha256.Sum256([]byte(a.ID)), Max: most},
 	}, nil
 }
 

@@ -3,6 +3,8 @@ package acme_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -178,5 +180,55 @@ func TestCAA(t *testing.T) {
 	}
 	if o = c.getOrder(o.url); o.Status != "ready" {
 		t.Errorf("the order is %s", o.Status)
+	}
+}
+
+// TestCAAOfEveryName forbids each name of an order in turn; all names are asked for
+// at once, so that slow name servers do not add up.
+func TestCAAOfEveryName(t *testing.T) {
+	names := []string{"n0.acme.internal", "n1.acme.internal", "n2.acme.internal", "n3.acme.internal"}
+	var mu sync.Mutex
+	var forbidden string
+	var asked []string
+	all := make(chan struct{})
+	w := newWorld(t, func(c *acme.Config) {
+		c.CAA = func(ctx context.Context, q challenge.CAAQuery) error {
+			mu.Lock()
+			if asked = append(asked, q.Name); len(asked) == len(names) {
+				close(all)
+			}
+			met, no := all, q.Name == forbidden
+			mu.Unlock()
+			select {
+			case <-met:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if no {
+				return &challenge.Error{Type: challenge.CAA, Host: q.Name, Detail: "CAA records forbid it"}
+			}
+			return nil
+		}
+	})
+	c := w.registered(t)
+	o := c.ready(names...)
+	for _, name := range names {
+		mu.Lock()
+		forbidden, asked, all = name, nil, make(chan struct{})
+		mu.Unlock()
+		r := c.finalize(o, newKey(t), names...)
+		var doc acme.Document
+		if r.into(t, &doc); r.problem() != "caa" || len(doc.Subproblems) != 1 || doc.Subproblems[0].Identifier.Value != name {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+		if slices.Sort(asked); !slices.Equal(asked, names) {
+			t.Errorf("asked for %v", asked)
+		}
+	}
+	mu.Lock()
+	forbidden, asked, all = "", nil, make(chan struct{})
+	mu.Unlock()
+	if r := c.finalize(o, newKey(t), names...); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
 	}
 }

@@ -37,6 +37,9 @@ func (s *Server) finalize(ctx context.Context, q *request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.usable(ctx, q.account.key); err != nil { // it may have become known as compromised since
+		return err
+	}
 	for range maxFinalize {
 		o, all, err := s.ownOrder(ctx, q)
 		if err != nil {
@@ -150,14 +153,9 @@ func (s *Server) issueRequest(a *account, o *order, csr x509cert.CSR) identity.R
 		ID: o.ID, Kind: identity.X509, Profile: o.Profile, Principal: a.principal(), Identifiers: o.names(),
 		PublicKey: csr.PublicKey, NotBefore: o.NotBefore, NotAfter: o.NotAfter, Owner: a.Owner, CSRHash: csr.Hash,
 	}
-	if o.Replaces != "" {
-		req.Labels = map[string]string{labelReplaces: o.Replaces}
-	}
+	copy(req.Replaces[:], o.Replaced)
 	return req
 }
-
-// labelReplaces is the label with the certID of the certificate that is replaced.
-const labelReplaces = "acme.replaces"
 
 // issue calls the one door, with the order's changes of state attached.
 func (s *Server) issue(ctx context.Context, q *request, o *order, all []*authorization, csr x509cert.CSR) error {

@@ -114,7 +114,8 @@ func (s *Server) authorizations(ctx context.Context, o *order) ([]*authorization
 	return all, nil
 }
 
-// ownOrder reads an order of the caller.
+// ownOrder reads an order of the caller, and while it is pending its
+// authorizations.
 func (s *Server) ownOrder(ctx context.Context, q *request) (*order, []*authorization, error) {
 	o, err := read(ctx, s, orderCollection, q.args[0], decodeOrder)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -125,6 +126,9 @@ func (s *Server) ownOrder(ctx context.Context, q *request) (*order, []*authoriza
 	}
 	if err := q.own(o.Account); err != nil {
 		return nil, nil, err
+	}
+	if o.Status != statusPending { // they decide nothing any more
+		return o, nil, nil
 	}
 	all, err := s.authorizations(ctx, o)
 	return o, all, err

@@ -1,6 +1,7 @@
 package acme_test
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/ca"
@@ -74,8 +76,8 @@ func TestParallelFinalize(t *testing.T) {
 	}
 }
 
-// TestEveryName forbids each name of an order in turn, at the order and at the
-// validation.
+// TestEveryName forbids each name of an order in turn: at the order, at the
+// validation, and after it.
 func TestEveryName(t *testing.T) {
 	w := newWorld(t)
 	c := w.registered(t)
@@ -102,6 +104,13 @@ func TestEveryName(t *testing.T) {
 			}
 		}
 		if r := c.finalize(o, newKey(t), unproven...); r.problem() != "orderNotReady" || r.status != 403 {
+			t.Errorf("%d: finalize: %d %s", k, r.status, r.body)
+		}
+		o = c.ready(names...)
+		if r := c.post(o.Authorizations[k], map[string]any{"status": "deactivated"}); r.status != 200 {
+			t.Errorf("%d: deactivate: %d %s", k, r.status, r.body)
+		}
+		if r := c.finalize(o, newKey(t), names...); r.problem() != "orderNotReady" || !strings.Contains(string(r.body), names[k]) {
 			t.Errorf("%d: finalize: %d %s", k, r.status, r.body)
 		}
 	}
@@ -386,5 +395,41 @@ func TestOrders(t *testing.T) {
 	}
 	if r := c.post(c.kid+"/orders?cursor=AAAA", nil); r.problem() != "malformed" {
 		t.Errorf("cursor: %s", r.body)
+	}
+}
+
+// TestValidity asks for a validity within the profile's: the certificate has it. One
+// that the profile does not allow is refused when it is ordered, in part too.
+func TestValidity(t *testing.T) {
+	w := newWorld(t)
+	c := w.registered(t)
+	c.ready("a.acme.internal")
+	from := time.Now().UTC().Truncate(time.Second)
+	order := func(from, to time.Time) reply {
+		return c.post("/new-order", map[string]any{"identifiers": identifiers("a.acme.internal"), "notBefore": from, "notAfter": to})
+	}
+	r := order(from, from.Add(48*time.Hour))
+	var o orderView
+	if r.into(t, &o); r.status != 201 || !strings.Contains(string(r.body), `"notAfter":"`+from.Add(48*time.Hour).Format(time.RFC3339)) {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if r := c.finalize(o, newKey(t), "a.acme.internal"); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	} else {
+		r.into(t, &o)
+	}
+	block, _ := pem.Decode(c.post(o.Certificate, nil).body)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	w.must(err)
+	if !cert.NotBefore.Equal(from) || !cert.NotAfter.Equal(from.Add(48*time.Hour)) {
+		t.Errorf("valid from %s to %s", cert.NotBefore, cert.NotAfter)
+	}
+	for name, r := range map[string]reply{
+		"longer than the profile": order(from, from.Add(2161*time.Hour)), "backdated": order(from.Add(-time.Hour), from.Add(time.Hour)),
+		"ends before it begins": order(from, from.Add(-time.Second)), "long past": order(from.AddDate(-1, 0, 0), from.AddDate(-1, 0, 1)),
+	} {
+		if r.status != 400 || r.problem() != "malformed" {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
 	}
 }

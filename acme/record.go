@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/certwright/certwright/acme/challenge"
 	"github.com/certwright/certwright/acme/jws"
 	"github.com/certwright/certwright/egress"
 	"github.com/certwright/certwright/identity"
@@ -126,6 +127,7 @@ type order struct {
 	NotAfter       time.Time    `json:"not_after,omitzero"`
 	Profile        string       `json:"profile"`
 	Replaces       string       `json:"replaces,omitempty"` // certID (RFC 9773 §4.1)
+	Replaced       []byte       `json:"replaced,omitempty"` // SHA-256 of that certificate
 	Created        time.Time    `json:"created"`
 	Expires        time.Time    `json:"expires"`
 	Intent         string       `json:"intent,omitempty"` // the request key, once it was finalized
@@ -204,7 +206,7 @@ func (z *authorization) put(now time.Time) (storage.PutRecord, error) {
 	switch z.Status {
 	case statusValid:
 		p.Expires = z.Expires.Add(pendingGrace)
-		if z.Grant == "" {
+		if z.reusable() {
 			p.Indexes = append(p.Indexes, storage.RecordIndex{Name: indexValid, Value: reuseKey(z.Account, z.Identifier, z.Wildcard)})
 		}
 	case statusPending:
@@ -219,6 +221,17 @@ func (z *authorization) put(now time.Time) (storage.PutRecord, error) {
 		p.Expires = now.Add(invalidGrace)
 	}
 	return p, err
+}
+
+// reusable tells whether later orders may use the authorization: not if it is valid
+// without a proof, and not if its proof stands in DNS to be looked at again.
+func (z *authorization) reusable() bool {
+	for _, c := range z.Challenges {
+		if c.Type == challenge.DNSPersist01 && c.Status == statusValid {
+			return false
+		}
+	}
+	return z.Grant == ""
 }
 
 // status is the authorization's state at a time.

@@ -106,7 +106,8 @@ func (s *Server) ReplaceBy(ctx context.Context, certificates []storage.Certifica
 }
 
 // checkReplaces checks the certID that a new order names (RFC 9773 §5): of a
-// certificate of the same account, with a name in common, not replaced yet.
+// certificate of the same account, with a name in common, not replaced yet. The
+// order keeps which certificate it is, for the ledger.
 func (s *Server) checkReplaces(ctx context.Context, a *account, o *order) error {
 	c, err := s.certificateOf(ctx, o.Replaces)
 	if err != nil {
@@ -119,6 +120,7 @@ func (s *Server) checkReplaces(ctx context.Context, a *account, o *order) error 
 	if !slices.ContainsFunc(o.names(), func(id identity.Identifier) bool { return slices.Contains(c.Names, id) }) {
 		return refuse(Malformed, "replaces: the order has no name of the certificate that it replaces")
 	}
+	o.Replaced = c.Fingerprint[:]
 	return s.checkNotReplaced(ctx, o)
 }
 

@@ -2,11 +2,14 @@ package acme_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/pem"
 	"testing"
 	"time"
 
 	"github.com/go-acme/lego/v4/certificate"
 
+	"github.com/certwright/certwright/merkle/entry"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -104,6 +107,7 @@ func TestRenewalInfo(t *testing.T) {
 	if r := c.finalize(first, newKey(t), "a.acme.internal"); r.status != 200 {
 		t.Errorf("finalize: %d %s", r.status, r.body)
 	}
+	w.replaced(sha256.Sum256(cert.Raw))
 	if r := c.finalize(second, newKey(t), "a.acme.internal"); r.status != 409 || r.problem() != "alreadyReplaced" {
 		t.Errorf("a second replacement: %d %s", r.status, r.body)
 	}
@@ -113,5 +117,53 @@ func TestRenewalInfo(t *testing.T) {
 	c.post("/revoke-cert", map[string]any{"certificate": b64(cert.Raw)})
 	if i := get(); i.SuggestedWindow.End.After(time.Now()) {
 		t.Errorf("revoked: %+v", i)
+	}
+}
+
+// TestCompromisedAccount has the key of an account become known as compromised: the
+// account gets no certificate until it has another key.
+func TestCompromisedAccount(t *testing.T) {
+	w := newWorld(t)
+	victim, other := w.registered(t), w.registered(t)
+	o := victim.ready("a.acme.internal")
+	// The same key in a certificate, which another account had made.
+	with := other.ready("b.acme.internal")
+	if r := other.finalize(with, victim.key, "b.acme.internal"); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	block, _ := pem.Decode(other.post(other.getOrder(with.url).Certificate, nil).body)
+	if r := other.post("/revoke-cert", map[string]any{"certificate": b64(block.Bytes), "reason": 1}); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if r := victim.finalize(o, newKey(t), "a.acme.internal"); r.problem() != "badPublicKey" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	fresh := w.client(t)
+	if r := victim.post("/key-change", victim.roll(fresh, nil)); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	fresh.kid = victim.kid
+	if r := fresh.finalize(o, newKey(t), "a.acme.internal"); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// replaced checks that the newest intent in the ledger names the certificate that it
+// replaces, and that the ledger holds.
+func (w *world) replaced(fingerprint [32]byte) {
+	w.t.Helper()
+	raw, err := w.store.Entries(w.t.Context(), 0, 1000)
+	w.must(err)
+	var last entry.Intent
+	for _, data := range raw {
+		e, err := entry.Parse(data)
+		w.must(err)
+		if e.Kind == entry.IssuanceIntent {
+			last, err = entry.ParseIntent(e.Draft)
+			w.must(err)
+		}
+	}
+	if last.Replaces != fingerprint || len(last.Labels) != 0 {
+		w.t.Errorf("the newest intent replaces %x, want %x", last.Replaces, fingerprint)
 	}
 }

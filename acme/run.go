@@ -24,9 +24,7 @@ const (
 // processing, and sweeps what has expired, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for range s.config.Workers {
-		g.Go(func() error { return s.pool.work(ctx) })
-	}
+	g.Go(func() error { return s.pool.run(ctx) })
 	g.Go(func() error { return every(ctx, resumeEvery, s.resume) })
 	g.Go(func() error { return every(ctx, sweepEvery, s.sweep) })
 	return g.Wait()
@@ -61,9 +59,9 @@ func (s *Server) resume(ctx context.Context) {
 				s.complain(ctx, "challenge in processing cannot be read", err)
 				continue
 			}
-			s.pool.add(z.Account, z.ID)
+			s.pool.add(z.Account, z.ID, "")
 		}
-		if after = page.Next; after == nil {
+		if after = page.Next; after == nil || !s.pool.room() { // the rest waits for the next time
 			return
 		}
 	}

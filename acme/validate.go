@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/certwright/certwright/acme/challenge"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/problem"
@@ -30,8 +32,8 @@ func (s *Server) validate(ctx context.Context, t *task) (again *time.Time, probl
 	if err != nil {
 		return s.later(ctx, t, err)
 	}
-	c := z.processing()
-	if c == nil || z.Status != statusPending {
+	c := z.asked(t.kind)
+	if c == nil {
 		return nil, nil
 	}
 	a, err := s.account(ctx, z.Account)
@@ -63,6 +65,22 @@ func (s *Server) later(ctx context.Context, t *task, err error) (*time.Time, *Do
 	s.logger.LogAttrs(ctx, slog.LevelWarn, "validation was not recorded; it is tried again", slog.String("authorization", t.authz), slog.Any("error", err))
 	at := s.now().Add(commitAgain)
 	return &at, nil
+}
+
+// asked is the challenge that the client has asked to be validated: the one in
+// processing, else the pending one of the kind. nil if there is none, or if the
+// authorization is decided.
+func (z *authorization) asked(kind string) *proof {
+	if z.Status != statusPending {
+		return nil
+	}
+	if c := z.processing(); c != nil {
+		return c
+	}
+	if c := z.challenge(kind); c != nil && c.Status == statusPending {
+		return c
+	}
+	return nil
 }
 
 // processing is the challenge that is being validated; nil if there is none.
@@ -117,22 +135,40 @@ func failureOf(err error) *failed {
 func (s *Server) settle(ctx context.Context, a *account, z *authorization, c *proof, failure *failed) error {
 	now := s.now().UTC().Truncate(time.Second)
 	if failure == nil {
-		c.Status, z.Status, c.Validated = statusValid, statusValid, now
-		z.Expires = now.Add(s.config.AuthorizationLifetime)
+		c.Status, c.Validated = statusValid, now
 	} else {
-		c.Status, z.Status, c.Error = statusInvalid, statusInvalid, failure.document
+		c.Status, c.Error = statusInvalid, failure.document
 		s.limits.failures.take(failureKey(a.ID, z.Identifier.identity()))
 	}
-	put, err := z.put(now)
-	if err != nil {
-		return err
+	for {
+		if z.Status = c.Status; z.Status == statusValid {
+			z.Expires = now.Add(s.config.AuthorizationLifetime)
+		}
+		put, err := z.put(now)
+		if err != nil {
+			return err
+		}
+		if _, err = s.store.Commit(ctx, storage.Unit{put}); !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
+		again, err := read(ctx, s, authzCollection, z.ID, decodeAuthorization)
+		if err != nil {
+			return err
+		}
+		to := again.asked(c.Type)
+		if to == nil || to.Type != c.Type { // deactivated meanwhile: that holds
+			return nil
+		}
+		*to = *c
+		z, c = again, to
 	}
-	_, err = s.store.Commit(ctx, storage.Unit{put})
-	if errors.Is(err, storage.ErrConflict) { // deactivated meanwhile: that holds
-		return nil
-	}
-	return err
 }
+
+// The bounds of the questions for CAA, which the client waits for.
+const (
+	caaParallel = 16
+	caaTime     = 20 * time.Second
+)
 
 // checkCAA asks for the CAA records of each DNS name of an order, with the method
 // by which it was authorized (RFC 8659, RFC 8657).
@@ -140,27 +176,47 @@ func (s *Server) checkCAA(ctx context.Context, a *account, all []*authorization)
 	if s.config.CAA == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, caaTime)
+	defer cancel()
+	found := make([]*Document, len(all))
+	var g errgroup.Group
+	g.SetLimit(caaParallel)
+	for i, z := range all {
+		if z.Identifier.Type == string(identity.DNS) {
+			g.Go(func() error {
+				found[i] = s.askCAA(ctx, a, z)
+				return nil
+			})
+		}
+	}
+	_ = g.Wait() // none returns an error
 	var subs []Document
-	for _, z := range all {
-		if z.Identifier.Type != string(identity.DNS) {
-			continue
-		}
-		query := challenge.CAAQuery{
-			Name: z.Identifier.Value, Wildcard: z.Wildcard, IssuerDomains: s.config.IssuerDomains, AccountURL: s.accountURL(a.ID),
-		}
-		for _, c := range z.Challenges {
-			if c.Status == statusValid {
-				query.Method = c.Type
-			}
-		}
-		if err := s.config.CAA(ctx, query); err != nil {
-			sub := *failureOf(err).document
-			sub.Identifier = &z.Identifier
-			subs = append(subs, sub)
+	for _, sub := range found {
+		if sub != nil {
+			subs = append(subs, *sub)
 		}
 	}
 	if len(subs) == 0 {
 		return nil
 	}
 	return join("CAA records do not allow this certificate", subs).with(403)
+}
+
+// askCAA is why the CAA records forbid one name; nil if they allow it.
+func (s *Server) askCAA(ctx context.Context, a *account, z *authorization) *Document {
+	query := challenge.CAAQuery{
+		Name: z.Identifier.Value, Wildcard: z.Wildcard, IssuerDomains: s.config.IssuerDomains, AccountURL: s.accountURL(a.ID),
+	}
+	for _, c := range z.Challenges {
+		if c.Status == statusValid {
+			query.Method = c.Type
+		}
+	}
+	err := s.config.CAA(ctx, query)
+	if err == nil {
+		return nil
+	}
+	sub := *failureOf(err).document
+	sub.Identifier = &z.Identifier
+	return &sub
 }

@@ -125,6 +125,7 @@ func descriptors() []protoreflect.FileDescriptor {
 		certwrightv1.File_certwright_v1_account_service_proto,
 		certwrightv1.File_certwright_v1_eab_service_proto,
 		certwrightv1.File_certwright_v1_order_service_proto,
+		certwrightv1.File_certwright_v1_maintenance_service_proto,
 	}
 }
 

@@ -93,6 +93,7 @@ func TestReplaceCertificates(t *testing.T) {
 	for name, request := range map[string]*certwrightv1.ReplaceCertificatesRequest{
 		"no filter":      {Before: soon},
 		"no time":        {Filter: "state = ISSUED"},
+		"past":           {Filter: "state = ISSUED", Before: timestamppb.New(time.Now().Add(-time.Second))},
 		"far away":       {Filter: "state = ISSUED", Before: timestamppb.New(time.Now().AddDate(11, 0, 0))},
 		"no such field":  {Filter: `colour = "red"`, Before: soon},
 		"no explanation": {Filter: "state = ISSUED", Before: soon, ExplanationUrl: "javascript:alert(1)"},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -14,10 +15,12 @@ import (
 	"github.com/certwright/certwright/auth/renewal"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/ca/tally"
 	"github.com/certwright/certwright/crl"
 	"github.com/certwright/certwright/inventory"
 	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/ledger/publish"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -48,7 +51,12 @@ type Config struct {
 	Inventory *inventory.Inventory
 	CRLs      *crl.Publisher
 	Bulk      *bulk.Operations
-	ACME      *ACME // optional: without it the methods about ACME are refused
+	// Maintenance is the server as its keeper sees it. Optional: without it the
+	// methods about it are refused.
+	Maintenance Maintenance
+	ACME        *ACME // optional: without it the methods about ACME are refused
+	// Completeness compares what the keys signed with the ledger. Optional.
+	Completeness func(context.Context) (tally.Count, error)
 
 	// Authenticators are asked in this order; the first that does not answer
 	// auth.ErrNotMine decides. Put join tokens before the admin socket: who shows
@@ -123,6 +131,7 @@ type Server struct {
 	places   places // for the calls under way
 	counters counters
 	openapi  []byte
+	files    *publish.Publisher // of the published ledger
 }
 
 // Stats are counters since New.
@@ -157,6 +166,7 @@ func New(c Config) (*Server, error) {
 		health:  health.NewServer(),
 		places:  newPlaces(c.Limits),
 		openapi: openapiDocument,
+		files:   publish.New(publish.Config{Store: c.Store, Checkpoint: c.Ledger.Checkpoint}),
 	}
 	var err error
 	if s.methods, err = annotatedMethods(descriptors()); err != nil {

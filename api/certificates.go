@@ -5,13 +5,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/auth/oidc"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
 	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
@@ -56,7 +59,11 @@ func (s *certificateService) sign(ctx context.Context, in *certwrightv1.SignCert
 	if err != nil {
 		return nil, err
 	}
-	return s.issue(ctx, req, ca.Attach{Reserve: use.Reserve, Abandon: use.Abandon, Decided: s.once(principal)})
+	out, err := s.issue(ctx, req, ca.Attach{Reserve: use.Reserve, Abandon: use.Abandon, Decided: s.once(principal)})
+	if err == nil && in.GetWithProof() {
+		out.LedgerProof = s.proofOf(ctx, out.GetLedgerIndex())
+	}
+	return out, err
 }
 
 // once gives what a grant asks for that takes identity tokens once.
@@ -84,6 +91,29 @@ func (s *certificateService) issue(ctx context.Context, req identity.Request, at
 	out := s.certificateMessage(issued.Certificate, labels)
 	out.ChainPem, out.KeyAlgorithm = pemChain(issued.Chain), keys.Algorithm(req.PublicKey)
 	return out, nil
+}
+
+// proofTimeout is how long an answer waits for the checkpoint that covers it.
+const proofTimeout = 15 * time.Second
+
+// proofOf waits for a checkpoint that covers an entry, and gives the proof as a file.
+// The certificate is issued: what fails here must not keep it from its holder.
+func (s *certificateService) proofOf(ctx context.Context, index uint64) string {
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	err := s.config.Ledger.Wait(ctx, index)
+	if err == nil {
+		var proof ledger.Proof
+		if proof, err = s.config.Ledger.Proof(ctx, index); err == nil {
+			var file []byte
+			if file, err = proof.File(); err == nil {
+				return string(file)
+			}
+		}
+	}
+	s.config.Logger.LogAttrs(ctx, slog.LevelWarn, "a certificate went out without the proof that was asked for",
+		slog.Uint64("index", index), slog.Any("error", err))
+	return ""
 }
 
 // noteMalformed keeps among the refusals a request that never reached the

@@ -112,7 +112,7 @@ func (s *Server) admit(ctx context.Context, c *call, method string) error {
 		if err != nil {
 			return err
 		}
-		c.principal, c.authenticated = s.config.Policies.Engine().WithRoles(principal), true
+		c.principal, c.authenticated = principal, true
 	}
 	if !known { // there is no such method, which is said later
 		return nil
@@ -121,7 +121,7 @@ func (s *Server) admit(ctx context.Context, c *call, method string) error {
 	return err
 }
 
-// authenticate asks the authenticators in their order.
+// authenticate asks the authenticators in their order. The policy gives roles.
 func (s *Server) authenticate(ctx context.Context, c auth.Credentials) (identity.Principal, error) {
 	if c.Empty() {
 		return identity.Principal{}, unauthenticated("NO_CREDENTIALS", "the call shows no credentials")
@@ -134,7 +134,10 @@ func (s *Server) authenticate(ctx context.Context, c auth.Credentials) (identity
 		if err == nil && (principal.Method == "" || principal.ID == "") {
 			err = errors.New("an authenticator proved nobody")
 		}
-		return principal, err
+		if err != nil {
+			return identity.Principal{}, err
+		}
+		return s.config.Policies.Engine().WithRoles(principal), nil
 	}
 	return identity.Principal{}, unauthenticated("CREDENTIALS_NOT_KNOWN", "the credentials are of no known sort")
 }

@@ -36,7 +36,7 @@ func (s *Server) certificateMessage(c storage.Certificate, labels map[string]str
 		CrlShard:      uint32(c.CRLShard),
 		CreateTime:    timestamp(c.Time),
 		SpkiSha256:    c.SPKI.String(),
-		Replaces:      c.Intent.Replaces,
+		Replaces:      hashText(c.Intent.Replaces),
 	}
 	addNames(m, c.Names)
 	if c.State == storage.Issued {
@@ -49,6 +49,14 @@ func (s *Server) certificateMessage(c storage.Certificate, labels map[string]str
 		}
 	}
 	return m
+}
+
+// hashText is a hash in hexadecimal; empty if there is none.
+func hashText(hash [32]byte) string {
+	if hash == ([32]byte{}) {
+		return ""
+	}
+	return hex.EncodeToString(hash[:])
 }
 
 // keyAlgorithm is the name of the key's algorithm; empty if there is no certificate.

@@ -3,6 +3,7 @@ package api_test
 import (
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
@@ -10,13 +11,14 @@ import (
 )
 
 // TestVerifyLedgerSeesForgedRecords: the server's own verification knows the
-// records of policies and tokens.
+// records of policies, tokens and blocked keys.
 func TestVerifyLedgerSeesForgedRecords(t *testing.T) {
 	w := newWorld(t)
 	active, err := w.store.Record(t.Context(), "policy", "active")
 	w.must(err)
 	_, err = w.store.Commit(t.Context(), storage.Unit{
 		storage.PutRecord{Collection: "policy", ID: "active", IfVersion: active.Version, Body: []byte(`{"number":9,"hash":""}`)},
+		storage.PutRecord{Collection: "blocked-key", ID: strings.Repeat("0", 64), Body: []byte(`{"issuer":"","serial":""}`)},
 		storage.PutRecord{Collection: "token", ID: "ffffffffffffffffffffffffffffffff", Body: []byte(`{}`)},
 	})
 	w.must(err)
@@ -33,7 +35,7 @@ func TestVerifyLedgerSeesForgedRecords(t *testing.T) {
 			kinds[f.GetKind()]++
 		}
 	}
-	if kinds["policy"] != 1 || kinds["token"] != 1 {
+	if kinds["policy"] != 1 || kinds["token"] != 1 || kinds["blocked-key"] != 1 {
 		t.Errorf("%v", kinds)
 	}
 }

@@ -31,11 +31,32 @@ func (s *ledgerService) GetHead(ctx context.Context, _ *certwrightv1.GetHeadRequ
 	if err != nil {
 		return nil, err
 	}
-	return &certwrightv1.LedgerHead{
+	out := &certwrightv1.LedgerHead{
 		Origin: checkpoint.Origin, Size: head.Size, RootHash: head.Root[:], Checkpoint: string(checkpoint.Note),
 		CheckpointSize: checkpoint.Size, CheckpointTime: timestamp(checkpoint.Time),
 		VerifierKey: s.config.Ledger.VerifierKey(), EntryTime: timestamp(head.LastTime),
-	}, nil
+	}
+	if s.config.Completeness == nil {
+		return out, nil
+	}
+	count, err := s.config.Completeness(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out.Completeness = &certwrightv1.Completeness{
+		Signatures: count.Signatures, Intents: count.Intents, Abandoned: count.Abandoned, Uncounted: count.Uncounted,
+		Difference: count.Difference(), Detail: count.Detail(),
+	}
+	return out, nil
+}
+
+// GetFile implements certwright.v1.LedgerService.
+func (s *ledgerService) GetFile(ctx context.Context, in *certwrightv1.GetFileRequest) (*certwrightv1.LedgerFile, error) {
+	data, err := s.files.File(ctx, in.GetPath())
+	if err != nil {
+		return nil, err
+	}
+	return &certwrightv1.LedgerFile{Data: data}, nil
 }
 
 // GetEntry implements certwright.v1.LedgerService.
@@ -63,7 +84,12 @@ func (s *ledgerService) GetProof(ctx context.Context, in *certwrightv1.GetProofR
 	for _, hash := range proof.Path {
 		m.Hashes = append(m.Hashes, hash[:])
 	}
-	return m, nil
+	if proof.Checkpoint == nil {
+		return m, nil
+	}
+	file, err := proof.File()
+	m.File = string(file)
+	return m, err
 }
 
 // maxFindings is how many findings one message has.
@@ -81,7 +107,9 @@ func (s *ledgerService) VerifyLedger(in *certwrightv1.VerifyLedgerRequest, strea
 	summary, err := ledger.Verify(ctx, ledger.VerifyConfig{
 		Store: s.config.Store, Signatures: in.GetSignatures(), Issuers: issuers,
 		VerifierKey: s.config.Ledger.VerifierKey(), Lock: s.config.LedgerLock, Progress: v.progress,
-		Records: []ledger.RecordCheck{ca.CheckPolicies(), token.CheckRecords(s.config.Now())},
+		Records: []ledger.RecordCheck{
+			ca.CheckPolicies(), ca.CheckBlockedKeys(ctx, s.config.Store), token.CheckRecords(s.config.Now()),
+		},
 	}, v.finding)
 	if v.err != nil {
 		return v.err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"time"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/identity/enrol"
@@ -49,6 +48,7 @@ func (s *orderService) GetOrder(ctx context.Context, in *certwrightv1.GetOrderRe
 func ofCertificate(m *certwrightv1.Order, c storage.Certificate) *certwrightv1.Order {
 	m.Serial, m.LedgerIndex, m.Owner = c.Serial.String(), &c.Index, c.Intent.Owner
 	m.Grant, m.PolicyVersion = c.Intent.Grant, hex.EncodeToString(c.Intent.Policy[:])
+	m.ReplacesId = hashText(c.Intent.Replaces)
 	return m
 }
 
@@ -125,12 +125,12 @@ func (s *certificateService) ReplaceCertificates(ctx context.Context, in *certwr
 
 // checkReplace checks the request's form.
 func (s *certificateService) checkReplace(in *certwrightv1.ReplaceCertificatesRequest) error {
-	before := in.GetBefore().AsTime()
+	before, now := in.GetBefore().AsTime(), s.config.Now()
 	switch {
 	case in.GetFilter() == "":
 		return invalid("filter", "", "which certificates? A filter is needed", "state = ISSUED for all")
-	case in.GetBefore() == nil, in.GetBefore().CheckValid() != nil, before.Before(time.Unix(0, 0)), before.After(s.config.Now().AddDate(10, 0, 0)):
-		return invalid("before", "", "the time is missing or cannot be", "a time within ten years")
+	case in.GetBefore() == nil, in.GetBefore().CheckValid() != nil, !before.After(now), before.After(now.AddDate(10, 0, 0)):
+		return invalid("before", "", "the time is missing, past or too far away", "a time that is to come, within ten years")
 	case in.GetExplanationUrl() != "" && !isLink(in.GetExplanationUrl()):
 		return invalid("explanation_url", "", "the explanation is no URL", "https://…, at most 512 octets")
 	}

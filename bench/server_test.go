@@ -49,11 +49,12 @@ type server struct {
 	tb                         testing.TB
 	dir                        string
 	https, grpc, http, metrics string
+	settings                   []string // NAME=VALUE each
 	cmd                        *exec.Cmd
 }
 
-// startServer starts one, with more settings as environment variables.
-func startServer(tb testing.TB, environ ...string) *server {
+// startServer starts a server with further settings, as NAME=VALUE each.
+func startServer(tb testing.TB, settings ...string) *server {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of the socket in a test's own folder is too long
 	check(tb, err)
@@ -64,17 +65,26 @@ func startServer(tb testing.TB, environ ...string) *server {
 		*a = l.Addr().String()
 		check(tb, l.Close())
 	}
-	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
-		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
-	s.cmd.Env = append(os.Environ(), environ...)
-	var log bytes.Buffer
-	s.cmd.Stdout, s.cmd.Stderr = &log, &log
-	check(tb, s.cmd.Start())
+	s.settings = settings
+	s.launch()
 	tb.Cleanup(func() {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		_ = s.cmd.Wait()
 		_ = os.RemoveAll(dir)
 	})
+	return s
+}
+
+// launch starts the process and waits until it is ready.
+func (s *server) launch() {
+	tb := s.tb
+	tb.Helper()
+	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
+		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
+	s.cmd.Env = append(os.Environ(), s.settings...)
+	var log bytes.Buffer
+	s.cmd.Stdout, s.cmd.Stderr = &log, &log
+	check(tb, s.cmd.Start())
 	deadline := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -82,7 +92,7 @@ func startServer(tb testing.TB, environ ...string) *server {
 		if resp, err := http.Get("http://" + s.metrics + "/readyz"); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return s
+				return
 			}
 		}
 		select {
@@ -186,14 +196,17 @@ func newKeys(tb testing.TB, n int) ([]string, []*ecdsa.PrivateKey) {
 	tb.Helper()
 	out, keys := make([]string, n), make([]*ecdsa.PrivateKey, n)
 	for i := range out {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		check(tb, err)
-		keys[i] = key
-		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-			DNSNames: []string{fmt.Sprintf("h%d.bench.internal", i)},
-		}, key)
-		check(tb, err)
-		out[i] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+		name := fmt.Sprintf("h%d.bench.internal", i)
+		out[i], keys[i] = newCSR(tb, name)
 	}
 	return out, keys
+}
+
+func newCSR(tb testing.TB, name string) (string, *ecdsa.PrivateKey) {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(tb, err)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
+	check(tb, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), key
 }

@@ -50,20 +50,26 @@ func measure(b *testing.B, s *server, sign signer, callers int) {
 func measureWith(b *testing.B, s *server, sign signer, csrs []string) {
 	b.Helper()
 	callers := len(csrs)
-	tokens := s.tokens(b.N/10000 + 2)
-	warm := run(b, sign, tokens[:1], csrs, callers, 4*callers)
-	if warm > 0 {
-		b.Fatalf("%d of the first requests failed", warm)
+	tokens := s.tokens((b.N+4*callers)/10000 + 1)
+	report(b, s, callers, func(n int) int64 { return run(b, sign, tokens, csrs, callers, n) })
+}
+
+// report does some operations to warm up and b.N to measure; do returns how many
+// of so many failed.
+func report(b *testing.B, s *server, callers int, do func(n int) int64) {
+	b.Helper()
+	if failed := do(4 * callers); failed > 0 {
+		b.Fatalf("%d of the first operations failed", failed)
 	}
 	unit := verificationCPU(b)
 	cpu, fsyncs := s.cpu(), s.metric("certwright_storage_fsyncs_total")
 	b.ResetTimer()
-	failed := run(b, sign, tokens[1:], csrs, callers, b.N)
+	failed := do(b.N)
 	b.StopTimer()
 	cpu, fsyncs = s.cpu()-cpu, s.metric("certwright_storage_fsyncs_total")-fsyncs
 	unit = (unit + verificationCPU(b)) / 2
 	if failed > 0 {
-		b.Fatalf("%d of %d requests failed", failed, b.N)
+		b.Fatalf("%d of %d operations failed", failed, b.N)
 	}
 	n := float64(b.N)
 	b.ReportMetric(float64(cpu)/float64(unit)/n, "V/op")
@@ -76,19 +82,19 @@ func measureWith(b *testing.B, s *server, sign signer, csrs []string) {
 // token serves 10,000.
 func run(tb testing.TB, sign signer, tokens, csrs []string, callers, n int) int64 {
 	tb.Helper()
+	return inFlight(tb, callers, n, func(c, i int) error { return sign(context.Background(), tokens[i/10000], csrs[c]) })
+}
+
+// inFlight does operations 0 to n-1 by so many callers, and counts what failed.
+func inFlight(tb testing.TB, callers, n int, do func(caller, i int) error) int64 {
+	tb.Helper()
 	var next, failed atomic.Int64
 	var all sync.WaitGroup
 	for c := range callers {
 		all.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if err := sign(context.Background(), tokens[i/10000], csrs[c]); err != nil {
-					if failed.Add(1) == 1 {
-						tb.Log(err)
-					}
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := do(c, i); err != nil && failed.Add(1) == 1 {
+					tb.Log(err)
 				}
 			}
 		})

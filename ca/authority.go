@@ -115,7 +115,9 @@ type Authority struct {
 // issuer is an IssuerConfig made ready.
 type issuer struct {
 	IssuerConfig
-	signing *x509cert.Issuer
+	signing *x509cert.Issuer // its key counts certificates
+	listing *x509cert.Issuer // and this one CRLs
+	ocsp    crypto.Signer    // and this one OCSP answers; nil without a key
 	keyID   identity.KeyID
 	chain   [][]byte
 }
@@ -180,7 +182,14 @@ func (a *Authority) addIssuer(ic IssuerConfig) error {
 	default:
 		return fmt.Errorf("state %.32q is not one of prepared, active, tainted, retired", ic.State)
 	}
+	c := &a.counters
+	crls, ocsp := a.countedKey(ic, &c.crls), a.countedKey(ic, &c.ocsp)
+	ic.Signer = a.countedKey(ic, &c.signatures) // from here on nothing has the key uncounted
 	signing, err := x509cert.NewIssuer(ic.Certificate, ic.Signer)
+	if err != nil {
+		return err
+	}
+	listing, err := x509cert.NewIssuer(ic.Certificate, crls)
 	if err != nil {
 		return err
 	}
@@ -191,7 +200,7 @@ func (a *Authority) addIssuer(ic IssuerConfig) error {
 	if a.byName[ic.Name] != nil || a.byKey[keyID] != nil {
 		return errors.New("its name or its key is another issuer's")
 	}
-	is := &issuer{IssuerConfig: ic, signing: signing, keyID: keyID}
+	is := &issuer{IssuerConfig: ic, signing: signing, listing: listing, ocsp: ocsp, keyID: keyID}
 	if len(is.Chain) == 0 && ic.Certificate.CheckSignatureFrom(ic.Certificate) != nil {
 		is.Chain = []*x509.Certificate{ic.Certificate}
 	}

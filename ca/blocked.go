@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/merkle/entry"
@@ -18,23 +17,47 @@ import (
 // more; its ID is the KeyID's text. It is never removed.
 const blockedCollection = "blocked-key"
 
-// blockedRecord says why a key is blocked.
+// blockedRecord says by which certificate a key came to be blocked. When, and by
+// whom, is what the entry says that the record is bound to.
 type blockedRecord struct {
-	Time   time.Time `json:"time"`
-	Actor  string    `json:"actor"`
-	Issuer string    `json:"issuer"` // of the certificate whose key was compromised
-	Serial string    `json:"serial"`
+	Issuer string `json:"issuer"`
+	Serial string `json:"serial"`
 }
 
-func (a *Authority) blockRecord(row storage.Certificate, actor string) (storage.PutRecord, error) {
-	body, err := json.Marshal(blockedRecord{
-		Time: a.now().UTC(), Actor: actor, Issuer: row.Issuer.String(), Serial: row.Serial.String(),
-	})
+// blockRecord blocks the key of a certificate, bound to the entry before it in the
+// unit: the certificate's revocation, or an action.
+func blockRecord(row storage.Certificate) (storage.PutRecord, error) {
+	return putBlocked(row.SPKI.String(), blockedRecord{Issuer: row.Issuer.String(), Serial: row.Serial.String()})
+}
+
+// putBlocked blocks a key, bound to the entry before it in the unit.
+func putBlocked(key string, r blockedRecord) (storage.PutRecord, error) {
+	body, err := json.Marshal(r)
 	if err != nil {
 		return storage.PutRecord{}, fmt.Errorf("blocked key: %w", err)
 	}
-	return storage.PutRecord{Collection: blockedCollection, ID: row.SPKI.String(), IfVersion: storage.AnyVersion, Body: body}, nil
+	return storage.PutRecord{Collection: blockedCollection, ID: key, IfVersion: storage.AnyVersion, Body: body, WithEntry: true}, nil
 }
+
+// actionBlocked is the action of an entry that blocks a key whose certificate was
+// revoked before: its target is the KeyID, its detail the certificate's serial.
+const actionBlocked = "key.blocked"
+
+// blocking is an entry that blocks a certificate's key, with the record.
+func blocking(row storage.Certificate, actor string) (storage.Unit, error) {
+	put, err := blockRecord(row)
+	if err != nil {
+		return nil, err
+	}
+	draft, err := entry.Action{Action: actionBlocked, Target: row.SPKI.String(), Detail: blockedDetail + row.Serial.String()}.Draft(actor)
+	if err != nil {
+		return nil, err
+	}
+	return storage.Unit{storage.AppendEntry{Entry: draft}, put}, nil
+}
+
+// blockedDetail is before the serial in the detail of an action actionBlocked.
+const blockedDetail = "serial "
 
 // notBlocked is the precondition that a key is not blocked, in the unit of an
 // intent: whichever of intent and block comes first is seen by the other.
@@ -49,15 +72,11 @@ func (a *Authority) block(ctx context.Context, row storage.Certificate, actor st
 	if !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	put, err := a.blockRecord(row, actor)
+	unit, err := blocking(row, actor)
 	if err != nil {
 		return err
 	}
-	draft, err := entry.Action{Action: "key.blocked", Target: row.SPKI.String(), Detail: "serial " + row.Serial.String()}.Draft(actor)
-	if err != nil {
-		return err
-	}
-	_, err = a.store.Commit(ctx, storage.Unit{storage.AppendEntry{Entry: draft}, put})
+	_, err = a.store.Commit(ctx, unit)
 	return err
 }
 

@@ -156,10 +156,10 @@ func (a *Authority) RevokeAll(ctx context.Context, rows []storage.Certificate, r
 	return err
 }
 
-// revocations are the commands that revoke the rows: the Revoke commands first,
-// in their order, then for keyCompromise the blocks of their keys.
+// revocations are the commands that revoke the rows, in their order; for
+// keyCompromise each with the block of its key, unless one before it has that.
 func (a *Authority) revocations(rows []storage.Certificate, reason identity.RevocationReason, actor string) (storage.Unit, error) {
-	var unit, blocks storage.Unit
+	var unit storage.Unit
 	seen := map[identity.KeyID]bool{}
 	for _, row := range rows {
 		cmd, err := a.revocation(row.Issuer, row.Serial, reason, actor)
@@ -169,14 +169,14 @@ func (a *Authority) revocations(rows []storage.Certificate, reason identity.Revo
 		unit = append(unit, cmd)
 		if reason == identity.KeyCompromise && !seen[row.SPKI] {
 			seen[row.SPKI] = true
-			put, err := a.blockRecord(row, actor)
+			put, err := blockRecord(row)
 			if err != nil {
 				return nil, err
 			}
-			blocks = append(blocks, put)
+			unit = append(unit, put)
 		}
 	}
-	return append(unit, blocks...), nil
+	return unit, nil
 }
 
 func (a *Authority) revocation(issuer identity.KeyID, serial identity.Serial, reason identity.RevocationReason, actor string) (storage.Revoke, error) {
@@ -207,15 +207,11 @@ func (a *Authority) BlockKeys(ctx context.Context, rows []storage.Certificate, a
 		if !errors.Is(err, storage.ErrNotFound) {
 			return nil, err
 		}
-		put, err := a.blockRecord(row, actor)
+		block, err := blocking(row, actor)
 		if err != nil {
 			return nil, err
 		}
-		draft, err := entry.Action{Action: "key.blocked", Target: row.SPKI.String(), Detail: "serial " + row.Serial.String()}.Draft(actor)
-		if err != nil {
-			return nil, err
-		}
-		unit = append(unit, storage.AppendEntry{Entry: draft}, put)
+		unit = append(unit, block...)
 	}
 	return unit, nil
 }

@@ -47,16 +47,12 @@ func (s *CRLSigner) Path(shard uint16) string { return crlPath(s.issuer.Name, sh
 // Sign makes a CRL: linted by RFC 5280's lints and verified before it is
 // returned, as DER.
 func (s *CRLSigner) Sign(list x509cert.CRL) ([]byte, error) {
-	s.authority.counters.add(&s.authority.counters.crls, s.issuer.Name)
-	return s.authority.linter.SignCRL(s.issuer.signing, list)
+	return s.authority.linter.SignCRL(s.issuer.listing, list)
 }
 
 // OCSPSigner is an issuer's key for OCSP answers (RFC 6960 §4.2.2.2, case 1), each
 // use counted.
-type OCSPSigner struct {
-	authority *Authority
-	issuer    *issuer
-}
+type OCSPSigner struct{ issuer *issuer }
 
 // OCSPSigner is that of the issuer of this name.
 func (a *Authority) OCSPSigner(name string) (*OCSPSigner, error) {
@@ -67,7 +63,7 @@ func (a *Authority) OCSPSigner(name string) (*OCSPSigner, error) {
 	if is.Certificate.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return nil, errors.New("the issuer's certificate does not allow it to sign OCSP answers (RFC 5280 §4.2.1.3, digitalSignature)")
 	}
-	return &OCSPSigner{authority: a, issuer: is}, nil
+	return &OCSPSigner{issuer: is}, nil
 }
 
 // Public implements crypto.Signer.
@@ -75,6 +71,5 @@ func (s *OCSPSigner) Public() crypto.PublicKey { return s.issuer.Signer.Public()
 
 // Sign implements crypto.Signer.
 func (s *OCSPSigner) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	s.authority.counters.add(&s.authority.counters.ocsp, s.issuer.Name)
-	return s.issuer.Signer.Sign(rand, digest, opts)
+	return s.issuer.ocsp.Sign(rand, digest, opts)
 }

@@ -15,8 +15,8 @@ type Stats struct {
 	// Refused counts refusals by reason code: of each violation if there are
 	// some, else of the problem.
 	Refused map[string]uint64
-	// Signatures counts the uses of issuers' keys, by issuer name: for
-	// certificates, for CRLs and for OCSP answers.
+	// Signatures counts what issuers' keys have signed, by issuer name: certificates
+	// (and whatever else is no CRL and no OCSP answer), CRLs and OCSP answers.
 	Signatures, CRLSignatures, OCSPSignatures map[string]uint64
 }
 
@@ -31,8 +31,6 @@ type counters struct {
 }
 
 func (c *counters) addRefused(reason string) { c.add(&c.refused, reason) }
-
-func (c *counters) addSignature(issuer string) { c.add(&c.signatures, issuer) }
 
 func (c *counters) add(m *map[string]uint64, key string) {
 	c.mu.Lock()

@@ -233,7 +233,6 @@ func commitLabels(labels map[string]string) ([][32]byte, []storage.Command) {
 // sign is step 6. A signing error abandons the intent at once; a signature that
 // does not hold is also revoked, for it exists.
 func (a *Authority) sign(ctx context.Context, in intent, checked *x509cert.Checked, attach Attach) ([]byte, error) {
-	a.counters.addSignature(in.is.Name)
 	der, err := checked.Sign()
 	if err != nil {
 		a.giveUp(ctx, in.row, entry.ReasonSigningFailed, attach.Abandon, false)

@@ -78,10 +78,9 @@ func (p *Publisher) publish(ctx context.Context, l *list, actor string) error {
 	if err != nil {
 		return err
 	}
-	number := uint64(max(now.UnixMilli(), 1))
-	if old := l.current.Load(); old != nil {
-		number = max(number, old.number+1)
-	}
+	l.mu.Lock()
+	number := max(uint64(max(now.UnixMilli(), 1)), l.last+1)
+	l.mu.Unlock()
 	for i := range lines {
 		if lines[i].At.After(now) { // the clock has gone back; no list says what is yet to come
 			lines[i].At = now

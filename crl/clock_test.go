@@ -101,6 +101,37 @@ func TestHeld(t *testing.T) {
 	until(t, "list", func() bool { return listed(w.fetch(t, shardPath(c.CRLShard)), c) != nil })
 }
 
+// TestHiddenKeepsItsNumber: the list that comes after one that was hidden has a
+// greater number, though the clock has gone back meanwhile.
+func TestHiddenKeepsItsNumber(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		one := func(c *testConfig) { c.CompleteLimit = 1 }
+		w := newWorld(t, one)
+		w.offset.Store(int64(time.Hour))
+		w.publishAll(t)
+		before := w.Lists()[0].Number
+		w.revoke(t, w.issue(t), identity.Superseded)
+		w.revoke(t, w.issue(t), identity.Superseded)
+		w.publishAll(t)
+		if i := w.Lists()[0]; !i.TooLong || i.Number != 0 {
+			t.Fatalf("not hidden: %+v", i)
+		}
+		w.offset.Store(0)
+		if restart {
+			w.reopen(t, one)
+		}
+		w.Publisher.cfg.CompleteLimit = 2
+		hidden := w.lists[0].current.Load()
+		if hidden != nil {
+			t.Errorf("restart %v: it is shown again: %+v", restart, hidden)
+		}
+		w.publishAll(t)
+		if i := w.Lists()[0]; i.TooLong || i.Number <= before || i.Entries != 2 {
+			t.Errorf("restart %v: after number %d: %+v", restart, before, i)
+		}
+	}
+}
+
 // TestTooLongEnds: what has expired does not keep a complete list hidden.
 func TestTooLongEnds(t *testing.T) {
 	w := newWorld(t, func(c *testConfig) { c.CompleteLimit = 1 })

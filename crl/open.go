@@ -39,7 +39,7 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 	}
 	p := &Publisher{
 		cfg: cfg, byPath: map[string]*list{}, byKey: map[shardKey]*list{}, bases: map[identity.KeyID][]string{}, shards: map[identity.KeyID]int{},
-		wake: make(chan struct{}, 1), reads: make(chan struct{}, maxReads),
+		wake: make(chan struct{}, 1), shared: newShared(),
 	}
 	for _, s := range cfg.Signers {
 		if err := p.open(ctx, s); err != nil {
@@ -122,6 +122,11 @@ func (p *Publisher) load(ctx context.Context, l *list) error {
 	if err != nil {
 		return err
 	}
+	if len(stored.DER) == 0 { // a recovery of the ledger knows its number, and no more
+		l.last = stored.Number
+		l.soil(time.Time{}.Add(1))
+		return nil
+	}
 	shape, err := x509cert.ReadCRL(stored.DER)
 	if err != nil {
 		return err
@@ -161,10 +166,11 @@ func (p *Publisher) show(l *list, next *published, der []byte) {
 	l.current.Store(next)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tooLong = time.Time{}
+	l.tooLong, l.last = time.Time{}, max(l.last, next.number)
 }
 
-// hide takes the complete list away: it has become too long.
+// hide takes the complete list away: it has become too long. Its number stays, for
+// the next one to be greater.
 func (l *list) hide(p *Publisher, now time.Time) {
 	if old := l.current.Swap(nil); old != nil && old.der != nil {
 		p.cached.Add(-int64(old.size))

@@ -34,8 +34,9 @@ type Config struct {
 	// CompleteLimit is the most entries of a complete list; with more there is none.
 	// 0: 100,000; negative: there never is one.
 	CompleteLimit int
-	// CacheBytes is how much memory lists may take that wait for being fetched; the
-	// others are read from the store each time. 0: 64 MiB.
+	// CacheBytes is how much memory lists may take that wait for being fetched. The
+	// others are read from the store while somebody fetches them, one copy for all
+	// who do, at most four copies at once. 0: 64 MiB.
 	CacheBytes int64
 	// Hold is asked before a list is built; its error refuses that, and the list is
 	// tried again: while the clock cannot be trusted. nil: never.
@@ -53,7 +54,7 @@ type Publisher struct {
 	bases  map[identity.KeyID][]string // that certificates name, newest first
 	shards map[identity.KeyID]int      // how many there have been at most
 	wake   chan struct{}
-	reads  chan struct{} // a place for each list that is read from the store
+	shared *shared
 
 	cached   atomic.Int64
 	built    atomic.Uint64
@@ -65,9 +66,6 @@ type shardKey struct {
 	issuer identity.KeyID
 	shard  string
 }
-
-// maxReads is how many lists are read from the store at once for being fetched.
-const maxReads = 4
 
 // list is one CRL of the many.
 type list struct {
@@ -81,6 +79,7 @@ type list struct {
 	building sync.Mutex // held while it is built
 
 	mu        sync.Mutex // over what is below
+	last      uint64     // the greatest number there has been, that of a list which is hidden too
 	dirty     time.Time  // since when something is revoked that it does not say; zero: nothing
 	catching  bool       // it is being built because it was dirty
 	retry     time.Time  // not built again before, after a failure

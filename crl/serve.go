@@ -2,7 +2,6 @@ package crl
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -29,7 +28,8 @@ func (p *Publisher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a CRL is fetched by GET", http.StatusMethodNotAllowed)
 		return
 	}
-	c, der, err := p.body(r, l)
+	c, der, done, err := p.body(r, l)
+	defer done()
 	if err != nil {
 		w.Header().Set("Cache-Control", "no-store")
 		if errors.Is(err, storage.ErrNotFound) {
@@ -54,30 +54,20 @@ func (p *Publisher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(der))
 }
 
-// body is a list with its DER, from memory or from the store. ErrNotFound if none
-// is published.
-func (p *Publisher) body(r *http.Request, l *list) (*published, []byte, error) {
-	c := l.current.Load()
+// body is a list with its DER, from memory or from the store, until done is called.
+// ErrNotFound if none is published.
+func (p *Publisher) body(r *http.Request, l *list) (c *published, der []byte, done func(), err error) {
+	c = l.current.Load()
 	if c == nil {
-		return nil, nil, storage.ErrNotFound
+		return nil, nil, func() {}, storage.ErrNotFound
 	}
 	if c.der != nil {
-		return c, c.der, nil
+		return c, c.der, func() {}, nil
 	}
-	select {
-	case p.reads <- struct{}{}:
-		defer func() { <-p.reads }()
-	case <-r.Context().Done():
-		return nil, nil, r.Context().Err()
-	}
-	stored, err := p.cfg.Store.CRL(r.Context(), l.signer.KeyID(), l.shard)
+	got, err := p.shared.take(r.Context(), p.cfg.Store, l, c)
+	done = func() { p.shared.give(l, got) }
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, done, err
 	}
-	if stored.Number != c.number { // a newer one, between its commit and its show
-		newer := *c
-		newer.number, newer.sum = stored.Number, sha256.Sum256(stored.DER)
-		c = &newer
-	}
-	return c, stored.DER, nil
+	return got.current, got.der, done, nil
 }

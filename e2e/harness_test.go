@@ -137,11 +137,13 @@ func (s *server) serveArgs(args ...string) []string {
 	}, args...)
 }
 
-func (s *server) launch(cmd *exec.Cmd) {
+func (s *server) launch(cmd *exec.Cmd) { s.launchBy(cmd, (*exec.Cmd).Start) }
+
+func (s *server) launchBy(cmd *exec.Cmd, start func(*exec.Cmd) error) {
 	s.t.Helper()
 	s.log, s.cmd = &syncBuffer{}, cmd
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	if err := s.cmd.Start(); err != nil {
+	if err := start(s.cmd); err != nil {
 		s.t.Fatal(err)
 	}
 	s.exited = make(chan struct{})

@@ -123,6 +123,7 @@ func (c *Client) connect(ctx context.Context, addr netip.Addr, port, left int) (
 	d := net.Dialer{
 		Timeout:       time.Until(end) / time.Duration(left),
 		FallbackDelay: -1,
+		KeepAlive:     -1,
 		Control: func(_, address string, _ syscall.RawConn) error {
 			peer, err := netip.ParseAddrPort(address)
 			if err != nil || peer != want || c.guard.judge(peer.Addr()) != "" {

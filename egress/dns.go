@@ -116,17 +116,32 @@ func (c *Client) lookupAddrs(ctx context.Context, name string) ([]netip.Addr, er
 			return addrs, nil
 		}
 	}
+	var first4, first6 *dns.Msg
+	if at := dns.CanonicalName(name); isName(at) {
+		first4, first6 = c.resolver.both(ctx, at)
+	}
 	var v4, v6 []dns.RR
 	var err4, err6 error
 	var both sync.WaitGroup
 	ctx6, cancel6 := context.WithCancel(ctx)
 	defer cancel6()
-	both.Go(func() { v6, _, err6 = c.lookup(ctx6, name, dns.TypeAAAA) })
-	if v4, _, err4 = c.lookup(ctx, name, dns.TypeA); err4 == nil {
+	if first6 == nil {
+		both.Go(func() { v6, _, err6 = c.lookup(ctx6, name, dns.TypeAAAA) })
+	}
+	if v4, _, err4 = c.lookupFrom(ctx, name, dns.TypeA, first4); err4 == nil {
 		// Servers that swallow questions for AAAA do not take all the time.
-		defer time.AfterFunc(tryTime, cancel6).Stop()
+		wait := tryTime
+		if first4 != nil {
+			wait = 0
+		}
+		defer time.AfterFunc(wait, cancel6).Stop()
 	}
 	both.Wait()
+	if first6 != nil {
+		ctx, cancel := context.WithTimeout(ctx, tryTime)
+		defer cancel()
+		v6, _, err6 = c.lookupFrom(ctx, name, dns.TypeAAAA, first6)
+	}
 	addrs := addresses(append(v6, v4...))
 	switch {
 	case len(addrs) > 0:
@@ -166,15 +181,27 @@ func addresses(rrs []dns.RR) []netip.Addr {
 // lookup asks for the records of one type, and follows CNAMEs: through the answer,
 // and with a new question where the answer ends at one.
 func (c *Client) lookup(ctx context.Context, name string, kind uint16) ([]dns.RR, string, error) {
+	return c.lookupFrom(ctx, name, kind, nil)
+}
+
+func isName(at string) bool {
+	_, ok := dns.IsDomainName(at)
+	return ok && at != "."
+}
+
+// lookupFrom is lookup with the first answer, or nil.
+func (c *Client) lookupFrom(ctx context.Context, name string, kind uint16, msg *dns.Msg) ([]dns.RR, string, error) {
 	at := dns.CanonicalName(name)
-	if _, ok := dns.IsDomainName(at); !ok || at == "." {
+	if !isName(at) {
 		return nil, name, &Error{Stage: StageDNS, Host: clip(name), What: "not a DNS name", Hint: "check the name"}
 	}
 	left := maxAliases
-	for {
-		msg, err := c.resolver.ask(ctx, at, kind)
-		if err != nil {
-			return nil, show(at), err
+	for ; ; msg = nil {
+		if msg == nil {
+			var err error
+			if msg, err = c.resolver.ask(ctx, at, kind); err != nil {
+				return nil, show(at), err
+			}
 		}
 		rrs, end, err := walk(msg, at, kind, &left)
 		switch {

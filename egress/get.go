@@ -1,11 +1,13 @@
 package egress
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,7 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"time"
 )
 
 // maxHeaderBytes bounds an answer's status line and headers.
@@ -143,45 +145,78 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	req.Header.Set("User-Agent", orElse(opts.UserAgent, "certwright"))
 	req.Header.Set("Accept", orElse(opts.Accept, "*/*"))
 	req.Header.Set("Accept-Encoding", "identity")
+	req.Close = true
 	conn, tried, err := c.dial(ctx, hop.Host, hop.Port)
 	hop.Addresses = tried
 	if err != nil {
 		return nil, hop, err
 	}
+	// Whatever happens, the connection ends before anything of the answer that is
+	// left could be read.
 	defer func() { _ = conn.Close() }()
-	answer, err := overConn(conn, opts).RoundTrip(req)
+	raw := conn // conn is another one below, while this may run
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if target.Scheme == "https" {
+		secure := tls.Client(conn, opts.tls(hop.Host))
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, hop, exchangeError(ctx, hop, err)
+		}
+		conn = secure
+	}
+	res, err := c.exchange(conn, req)
 	if err != nil {
 		return nil, hop, exchangeError(ctx, hop, err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	res := &Response{Status: answer.StatusCode, Header: answer.Header}
-	if redirects(answer.StatusCode) && answer.Header.Get("Location") != "" {
-		return res, hop, nil
-	}
-	res.Body, err = io.ReadAll(io.LimitReader(answer.Body, int64(c.maxBytes)))
-	if err != nil {
-		return nil, hop, exchangeError(ctx, hop, err)
-	}
-	res.Truncated = len(res.Body) == c.maxBytes && answer.ContentLength != int64(c.maxBytes)
 	return res, hop, nil
 }
 
-// overConn is a transport for one exchange over a connection that stands already:
-// it can make no other.
-func overConn(conn net.Conn, opts Options) *http.Transport {
-	var once atomic.Bool
-	t := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes, ReadBufferSize: 1 << 10,
-		TLSClientConfig: opts.tls(), Protocols: new(http.Protocols),
-		DialContext: func(context.Context, string, string) (net.Conn, error) {
-			if once.Swap(true) {
-				return nil, errPeer
-			}
-			return conn, nil
-		},
+// errHeaders: the answer's status line and headers are too long.
+var errHeaders = errors.New("egress: the headers are too long")
+
+// maxInformational is how many 1xx answers may come before the answer.
+const maxInformational = 5
+
+// exchange sends a request and reads its answer: no more of it than may be read.
+func (c *Client) exchange(conn net.Conn, req *http.Request) (*Response, error) {
+	if err := req.Write(conn); err != nil {
+		return nil, err
 	}
-	t.Protocols.SetHTTP1(true)
-	return t
+	limit := &io.LimitedReader{R: conn, N: maxHeaderBytes}
+	reader := bufio.NewReaderSize(limit, 1<<10)
+	for range maxInformational {
+		answer, err := http.ReadResponse(reader, req)
+		if err != nil && limit.N <= 0 {
+			return nil, errHeaders
+		}
+		if err != nil {
+			return nil, err
+		}
+		if answer.StatusCode >= 100 && answer.StatusCode < 200 && answer.StatusCode != http.StatusSwitchingProtocols {
+			continue
+		}
+		limit.N = math.MaxInt64
+		return c.read(conn, answer)
+	}
+	return nil, errHeaders
+}
+
+// read is what is taken of an answer. The connection is closed then.
+func (c *Client) read(conn net.Conn, answer *http.Response) (*Response, error) {
+	defer func() {
+		_ = conn.Close() // first: closing a body reads what is left of it
+		_ = answer.Body.Close()
+	}()
+	res := &Response{Status: answer.StatusCode, Header: answer.Header}
+	if redirects(answer.StatusCode) && answer.Header.Get("Location") != "" {
+		return res, nil
+	}
+	var err error
+	if res.Body, err = io.ReadAll(io.LimitReader(answer.Body, int64(c.maxBytes))); err != nil {
+		return nil, err
+	}
+	res.Truncated = len(res.Body) == c.maxBytes && answer.ContentLength != int64(c.maxBytes)
+	return res, nil
 }
 
 // exchangeError is the *Error of a failed exchange. An error of net/http or
@@ -189,20 +224,17 @@ func overConn(conn net.Conn, opts Options) *http.Transport {
 func exchangeError(ctx context.Context, hop Hop, err error) *Error {
 	e := &Error{Stage: StageHTTP, Temporary: true}
 	var sock net.Error
-	text := err.Error()
 	switch {
 	case ctx.Err() != nil:
 		e.Stage, e.Err = StageConnect, ctx.Err()
 		e.What, e.Hint = network(ctx.Err())
-	case strings.Contains(text, "HTTP response to HTTPS client"):
-		e.Stage, e.What, e.Hint = StageTLS, notTLS, hintNotTLS
 	case isTLS(err):
 		e = handshake(err)
 		e.Err = nil
 	case errors.As(err, &sock), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		e.Stage = StageConnect
 		e.What, e.Hint = network(err)
-	case strings.Contains(text, "server response headers exceeded"):
+	case errors.Is(err, errHeaders):
 		e.What, e.Hint = fmt.Sprintf("headers of more than %d octets", maxHeaderBytes), "answer with fewer or shorter headers"
 	default:
 		e.What, e.Hint = "the answer is not valid HTTP/1.1", "check that a web server answers on this port"
@@ -211,11 +243,16 @@ func exchangeError(ctx context.Context, hop Hop, err error) *Error {
 	return e
 }
 
-func (o Options) tls() *tls.Config {
-	if o.TLS == nil {
-		return &tls.Config{MinVersion: tls.VersionTLS12}
+// tls is the configuration for a host.
+func (o Options) tls(host string) *tls.Config {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.TLS != nil {
+		cfg = o.TLS.Clone()
 	}
-	return o.TLS.Clone()
+	if cfg.ServerName == "" {
+		cfg.ServerName = host
+	}
+	return cfg
 }
 
 func redirects(status int) bool {

@@ -117,7 +117,7 @@ func TestHTTPS(t *testing.T) {
 	zone := egresstest.NewDNS(t)
 	zone.Set(t, "example.com", "A 127.0.0.1")
 	zone.Set(t, "other.example", "A 127.0.0.1")
-	c := client(t, Config{Resolver: zone.Addr, Ports: []int{port, plain, garbage, shut}, Timeout: time.Second})
+	c := client(t, Config{Resolver: zone.Addr, Ports: []int{port, plain, garbage, shut}})
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	get := func(host string, port int, cfg *tls.Config) error {

@@ -60,10 +60,7 @@ func (r resolver) ask(ctx context.Context, name string, kind uint16) (*dns.Msg, 
 func exchange(ctx context.Context, server, name string, kind uint16) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
-	question := new(dns.Msg)
-	question.SetQuestion(name, kind)
-	question.Id = dns.Id() // from crypto/rand
-	question.SetEdns0(udpSize, false)
+	question := newQuestion(name, kind)
 	msg, err := roundTrip(ctx, "udp", server, question)
 	if err == nil && msg.Truncated {
 		msg, err = roundTrip(ctx, "tcp", server, question)
@@ -74,30 +71,77 @@ func exchange(ctx context.Context, server, name string, kind uint16) (*dns.Msg, 
 	return msg, err
 }
 
+// newQuestion is a question with an ID of its own.
+func newQuestion(name string, kind uint16) *dns.Msg {
+	question := new(dns.Msg)
+	question.SetQuestion(name, kind)
+	question.Id = dns.Id() // from crypto/rand
+	question.SetEdns0(udpSize, false)
+	return question
+}
+
 func roundTrip(ctx context.Context, network, server string, question *dns.Msg) (*dns.Msg, error) {
+	answers, err := roundTrips(ctx, network, server, question)
+	if answers[0] != nil {
+		return answers[0], nil
+	}
+	return nil, err
+}
+
+// roundTrips asks questions over one socket. The error says why an answer is
+// missing, which is nil.
+func roundTrips(ctx context.Context, network, server string, questions ...*dns.Msg) ([]*dns.Msg, error) {
+	answers := make([]*dns.Msg, len(questions))
 	var d net.Dialer
 	socket, err := d.DialContext(ctx, network, server)
 	if err != nil {
-		return nil, err
+		return answers, err
 	}
 	defer func() { _ = socket.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = socket.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	conn := &dns.Conn{Conn: socket, UDPSize: udpSize}
-	if err := conn.WriteMsg(question); err != nil {
-		return nil, err
+	for _, question := range questions {
+		if err := conn.WriteMsg(question); err != nil {
+			return answers, err
+		}
 	}
-	for {
+	for left := len(questions); left > 0; {
 		wire, err := conn.ReadMsgHeader(nil)
 		if err != nil {
-			return nil, err
+			return answers, err
 		}
-		msg, err := parseAnswer(wire, question)
-		if err == nil || network == "tcp" {
-			return msg, err
+		found := false
+		for i, question := range questions {
+			if answers[i] != nil {
+				continue
+			}
+			if msg, err := parseAnswer(wire, question); err == nil {
+				answers[i], found = msg, true
+				left--
+				break
+			}
+		}
+		if !found && network == "tcp" {
+			return answers, errForeign
 		}
 		// By UDP anyone may write: wait for the true answer until the time is over.
 	}
+	return answers, nil
+}
+
+// both asks the first name server for a name's addresses of both families at
+// once. What it has not answered well is nil.
+func (r resolver) both(ctx context.Context, name string) (v4, v6 *dns.Msg) {
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	answers, _ := roundTrips(ctx, "udp", r.servers[0], newQuestion(name, dns.TypeA), newQuestion(name, dns.TypeAAAA))
+	for i, msg := range answers {
+		if msg != nil && (msg.Truncated || msg.Rcode != dns.RcodeSuccess && msg.Rcode != dns.RcodeNameError) {
+			answers[i] = nil
+		}
+	}
+	return answers[0], answers[1]
 }
 
 // parseAnswer reads one message and holds it against the question.

@@ -14,6 +14,7 @@ const (
 	MTLS        Method = "mtls"         // a client certificate
 	OIDC        Method = "oidc"         // a signed token of an identity provider
 	Device      Method = "device"       // a certificate of another CA, which is configured
+	Auditor     Method = "auditor"      // a token of the auditors' file
 )
 
 // Role is what a principal may do with the API, besides what grants let it
@@ -25,6 +26,7 @@ type Role string
 const (
 	RoleRequester   Role = "requester"    // may ask for certificates
 	RoleHolder      Role = "holder"       // holds a certificate of this CA: may renew and read it
+	RoleReader      Role = "reader"       // may read the published ledger
 	RoleViewer      Role = "viewer"       // sees certificates, profiles and issuers
 	RoleAuditor     Role = "auditor"      // sees everything, changes nothing
 	RoleOperator    Role = "operator"     // revokes, makes tokens, manages accounts

@@ -39,12 +39,12 @@ type Request struct {
 	Validity time.Duration
 	Owner    string
 	Labels   map[string]string
-	// Replaces is the certificate that this one is to replace: its certID of RFC 9773
-	// §4.1. Empty: none.
-	Replaces string
 	// CSRHash is the SHA-256 of the DER of the CSR, for the ledger; zero if
 	// there was none.
 	CSRHash [32]byte
+	// Replaces is the SHA-256 of the DER of the certificate that this one is to
+	// replace, as the door has checked it; zero: none. It stands in the ledger.
+	Replaces [32]byte
 }
 
 // Digest is the SHA-256 of what a repetition under the same request ID must
@@ -76,13 +76,13 @@ func (r Request) Digest() ([32]byte, error) {
 		field([]byte(id.Type))
 		field([]byte(id.Value))
 	}
+	if r.Replaces != ([32]byte{}) {
+		field(nil) // no label's name is empty
+		field(r.Replaces[:])
+	}
 	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
 		field([]byte(k))
 		field([]byte(r.Labels[k]))
-	}
-	if r.Replaces != "" {
-		field([]byte("replaces"))
-		field([]byte(r.Replaces))
 	}
 	return [32]byte(h.Sum(nil)), nil
 }

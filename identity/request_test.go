@@ -50,6 +50,7 @@ func TestDigest(t *testing.T) {
 		"owner":      func(r *Request) { r.Owner = "p" },
 		"label":      func(r *Request) { r.Labels["k"] = "w" },
 		"labels":     func(r *Request) { delete(r.Labels, "k") },
+		"replaces":   func(r *Request) { r.Replaces = [32]byte{1} },
 		"shift":      func(r *Request) { r.Profile, r.Kind = "erver", "x509s" },
 	}
 	for name, change := range other {

@@ -133,7 +133,7 @@ func (e *Expiries) Step(ctx context.Context) error {
 		e.walk.query.After = page.Next
 	}
 	// What a later step finds must not rest on what an earlier one saw, and the
-	// memory of the groups stays small.
+	// memory of the lines stays small.
 	e.walk.successors = newSuccessors(e.inventory.config.Store, e.inventory.config.Now())
 	return nil
 }

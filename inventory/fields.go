@@ -45,7 +45,8 @@ func fields() []filter.Field {
 
 // Changing are those of the fields a filter names whose value for the same
 // certificate may be another one later: what the filter selects may then change
-// without a new certificate. The error is Search's for a filter.
+// without a new certificate: an intent gets its ID when it is signed. The error is
+// Search's for a filter.
 func Changing(text string) ([]string, error) {
 	f, err := filter.Compile(text, fields())
 	if err != nil {
@@ -53,7 +54,7 @@ func Changing(text string) ([]string, error) {
 	}
 	var changing []string
 	for _, name := range f.Fields() {
-		if name == "state" || name == "superseded" || strings.HasPrefix(name, "labels.") {
+		if name == "id" || name == "state" || name == "superseded" || strings.HasPrefix(name, "labels.") {
 			changing = append(changing, name)
 		}
 	}

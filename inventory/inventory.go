@@ -2,8 +2,9 @@
 // filter (AIP-160), what is about to expire and has no successor, and the
 // earliest expiry of each owner. It reads the store's indexes; it keeps nothing.
 //
-// A certificate is superseded if a valid one of the same owner with the same set
-// of names was issued after it. To find that one, at most 2,000 certificates
+// Certificates of one owner and profile with the same set of names are a line of
+// renewal. A certificate is superseded if a valid one of its line was issued after
+// it. To find that one, at most 2,000 certificates
 // that bear the first name are read, newest first; beyond them a certificate
 // counts as not superseded.
 package inventory
@@ -115,36 +116,43 @@ func (v *Inventory) Labels(ctx context.Context, c storage.Certificate) (map[stri
 	return labels, nil
 }
 
-// Superseded tells whether a later valid certificate of the same owner with the
-// same names exists.
+// Line names the line of renewal of a certificate. Its profile counts: what a
+// responder certificate is for, no server certificate of the same names does.
+func Line(c storage.Certificate) string {
+	line := fmt.Sprintf("%d:%s%d:%s", len(c.Intent.Owner), c.Intent.Owner, len(c.Intent.Profile), c.Intent.Profile)
+	for _, name := range c.Names {
+		line += fmt.Sprintf("%d:%s", len(name.String()), name)
+	}
+	return line
+}
+
+// Superseded tells whether a later valid certificate of the same line of renewal
+// exists.
 func (v *Inventory) Superseded(ctx context.Context, c storage.Certificate) (bool, error) {
 	return newSuccessors(v.config.Store, v.config.Now()).of(ctx, c)
 }
 
-// successors finds the newest valid certificate of each group (owner and set of
-// names), each group once.
+// successors finds the newest valid certificate of each line of renewal, each line
+// once.
 type successors struct {
 	store  storage.CertificateReader
 	now    time.Time
-	newest map[string]uint64 // group → ledger index
+	newest map[string]uint64 // line → ledger index
 }
 
 func newSuccessors(store storage.CertificateReader, now time.Time) *successors {
 	return &successors{store: store, now: now, newest: map[string]uint64{}}
 }
 
-// maxSuccessorRows bounds the search for one group's newest certificate.
+// maxSuccessorRows bounds the search for one line's newest certificate.
 const maxSuccessorRows = 2000
 
 func (s *successors) of(ctx context.Context, c storage.Certificate) (bool, error) {
 	if len(c.Names) == 0 {
 		return false, nil
 	}
-	group := c.Intent.Owner
-	for _, name := range c.Names {
-		group += "\x00" + name.String()
-	}
-	if newest, ok := s.newest[group]; ok {
+	line := Line(c)
+	if newest, ok := s.newest[line]; ok {
 		return newest > c.Index, nil
 	}
 	query := storage.Query{Order: storage.ByName, Value: c.Names[0].String(), Descending: true, Limit: 8}
@@ -154,8 +162,8 @@ func (s *successors) of(ctx context.Context, c storage.Certificate) (bool, error
 			return false, err
 		}
 		for _, other := range page.Certificates {
-			if s.valid(other) && other.Intent.Owner == c.Intent.Owner && slices.Equal(other.Names, c.Names) {
-				s.newest[group] = other.Index
+			if s.valid(other) && other.Intent.Owner == c.Intent.Owner && other.Intent.Profile == c.Intent.Profile && slices.Equal(other.Names, c.Names) {
+				s.newest[line] = other.Index
 				return other.Index > c.Index, nil
 			}
 			if other.Index <= c.Index {

@@ -177,6 +177,9 @@ func TestSearch(t *testing.T) {
 		{`id = "` + id + `"`, "", []storage.Certificate{a}},
 		{`spki_sha256 = "` + a.SPKI.String() + `"`, "", []storage.Certificate{a}},
 		{`requester = "local_socket:admin" AND owner = "team-c"`, "", []storage.Certificate{uri}},
+		{`policy_version = "` + identity.KeyID(a.Intent.Policy).String() + `" AND owner = "team-b"`, "", []storage.Certificate{b}},
+		{`policy_version = "` + strings.Repeat("0", 64) + `"`, "", nil},
+		{`create_time >= "` + a2.Time.Format(time.RFC3339Nano) + `" AND create_time < "` + uri.Time.Format(time.RFC3339Nano) + `"`, "", []storage.Certificate{ip, a2}},
 		{`labels.owner = "team-b"`, "", []storage.Certificate{b}},
 		{`not_after < "2026-06-15T00:00:00Z"`, "not_after", []storage.Certificate{uri, b}},
 		{`not_after >= "2026-06-15" AND not_after <= "2026-07-10"`, "not_after", []storage.Certificate{ip, a}},
@@ -229,6 +232,7 @@ func TestExpiring(t *testing.T) {
 	gone := f.issue("team-a", 7*day, "server", "dns:gone.internal")
 	other := f.issue("team-b", 8*day, "server", "dns:old.internal") // another owner's is no successor
 	later := f.issue("team-b", 40*day, "server", "dns:later.internal")
+	f.issue("team-a", 50*day, "client", "dns:old.internal") // nor is that for another purpose
 	shortLived := f.issue("team-c", 3*day, "server", "dns:c.internal")
 	successor := f.issue("team-c", 20*day, "server", "dns:c.internal")
 	f.revoke(gone)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -44,6 +45,7 @@ func (v *verification) certificates(ctx context.Context) error {
 						return ctx.Err()
 					}
 					v.certificate(c, issuers)
+					v.lineage(ctx, c)
 				}
 				v.progress.at(list[len(list)-1].Index, v.head.Size)
 			}
@@ -171,6 +173,22 @@ func (v *verification) certificate(c storage.Certificate, issuers map[identity.K
 	}
 	if err := issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
 		v.wrong("signature", c.Index, serial, "the certificate's signature does not hold under %s: %v", issuer.Subject, err)
+	}
+}
+
+// lineage checks that what a certificate replaces was issued before it; of an
+// earlier epoch it need not be there.
+func (v *verification) lineage(ctx context.Context, c storage.Certificate) {
+	if c.Intent.Replaces == ([32]byte{}) {
+		return
+	}
+	before, err := v.Store.ByFingerprint(ctx, c.Intent.Replaces)
+	switch {
+	case ctx.Err() != nil || errors.Is(err, storage.ErrNotFound) && v.epochs.last.Number > 1:
+	case err != nil:
+		v.wrong("certificate", c.Index, c.Serial.String(), "its intent, entry %d, replaces the certificate %x, which cannot be read: %v", c.Index, c.Intent.Replaces, err)
+	case before.Index >= c.Index:
+		v.wrong("certificate", c.Index, c.Serial.String(), "its intent, entry %d, replaces the certificate of entry %d, which came later", c.Index, before.Index)
 	}
 }
 

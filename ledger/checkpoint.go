@@ -17,6 +17,10 @@ import (
 	"github.com/certwright/certwright/merkle"
 )
 
+// MaxNote is the size of the largest checkpoint that is read, in octets: room for
+// the signatures of many witnesses.
+const MaxNote = 64 << 10
+
 // Checkpoint is a signed statement of the tree at one size (C2SP
 // tlog-checkpoint).
 type Checkpoint struct {
@@ -48,6 +52,9 @@ func VerifierKey(origin string, public crypto.PublicKey) (string, error) {
 // verifier key, and the origin is the key's name; with an empty verifier key the
 // form alone is checked. Signatures by other keys are let be.
 func ParseCheckpoint(signed []byte, verifierKey string) (Checkpoint, error) {
+	if len(signed) > MaxNote {
+		return Checkpoint{}, fmt.Errorf("checkpoint of %d octets: at most %d are read", len(signed), MaxNote)
+	}
 	if verifierKey == "" {
 		text, _, ok := strings.Cut(string(signed), "\n\n")
 		if !ok {

@@ -119,7 +119,7 @@ func (d *Description) intent(i entry.Intent) {
 	d.hash("request_key", i.RequestKey)
 	d.hash("request_digest", i.RequestDigest)
 	d.hashes("labels", i.Labels)
-	d.add("replaces", i.Replaces)
+	d.hash("replaces", i.Replaces)
 	d.Summary = fmt.Sprintf("%s asked for %s (%s)", d.Actor, what, i.Profile)
 }
 
@@ -160,6 +160,7 @@ func (d *Description) ssh(i entry.SSH) {
 	d.hash("request_key", i.RequestKey)
 	d.hash("request_digest", i.RequestDigest)
 	d.hashes("labels", i.Labels)
+	d.hash("replaces", i.Replaces)
 	d.Summary = fmt.Sprintf("%s asked for an SSH certificate (%s)", d.Actor, i.Profile)
 }
 

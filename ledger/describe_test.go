@@ -60,7 +60,7 @@ func TestDescribeGolden(t *testing.T) {
 
 func TestDescribeIntent(t *testing.T) {
 	a := newAuthority(t)
-	cert, reserve := a.leaf(t, "svc.example")
+	cert, reserve := a.successor(t, "svc.example", [32]byte{31: 7})
 	raw, err := reserve.Entry.Marshal(time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestDescribeIntent(t *testing.T) {
 	for name, want := range map[string]string{
 		"serial": reserve.Serial.String(), "names": "dns:svc.example ip:10.0.0.1 uri:spiffe://example/x email:a@b.example", "owner": "team-a",
 		"profile": "server", "grant": "admins", "issuer": a.id.String(), "key": a.id.String(), "not_after": cert.NotAfter.Format(time.RFC3339),
-		"not_before": cert.NotBefore.Format(time.RFC3339), "policy": "", "request_key": "",
+		"not_before": cert.NotBefore.Format(time.RFC3339), "policy": "", "request_key": "", "replaces": strings.Repeat("0", 63) + "7",
 	} {
 		if got := field(d, name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

@@ -170,6 +170,12 @@ func newAuthority(t testing.TB) *authority {
 // leaf makes a certificate and the command that reserves it.
 func (a *authority) leaf(t testing.TB, name string) (*x509.Certificate, storage.ReserveIssuance) {
 	t.Helper()
+	return a.successor(t, name, [32]byte{})
+}
+
+// successor makes a certificate that replaces one, and the command that reserves it.
+func (a *authority) successor(t testing.TB, name string, replaces [32]byte) (*x509.Certificate, storage.ReserveIssuance) {
+	t.Helper()
 	now := time.Now().UTC().Truncate(time.Second)
 	serial := identity.NewSerial(now)
 	uri := &url.URL{Scheme: "spiffe", Host: "example", Path: "/x"}
@@ -186,7 +192,7 @@ func (a *authority) leaf(t testing.TB, name string) (*x509.Certificate, storage.
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := entry.Intent{Issuer: a.id, Profile: "server", Grant: "admins", Owner: "team-a", TBS: cert.RawTBSCertificate}.Draft("token:0a0b")
+	d, err := entry.Intent{Issuer: a.id, Profile: "server", Grant: "admins", Owner: "team-a", TBS: cert.RawTBSCertificate, Replaces: replaces}.Draft("token:0a0b")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,6 +211,12 @@ func (a *authority) leaf(t testing.TB, name string) (*x509.Certificate, storage.
 func (a *authority) issue(t testing.TB, s storage.Committer, name string) (*x509.Certificate, uint64) {
 	t.Helper()
 	cert, reserve := a.leaf(t, name)
+	return cert, a.complete(t, s, cert, reserve)
+}
+
+// complete reserves and completes; it returns the index.
+func (a *authority) complete(t testing.TB, s storage.Committer, cert *x509.Certificate, reserve storage.ReserveIssuance) uint64 {
+	t.Helper()
 	r, err := s.Commit(t.Context(), storage.Unit{reserve})
 	if err != nil {
 		t.Fatal(err)
@@ -213,5 +225,5 @@ func (a *authority) issue(t testing.TB, s storage.Committer, name string) (*x509
 	if _, err := s.Commit(t.Context(), storage.Unit{complete}); err != nil {
 		t.Fatal(err)
 	}
-	return cert, r.Indexes[0]
+	return r.Indexes[0]
 }

@@ -10,7 +10,6 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -50,6 +49,8 @@ type Config struct {
 	Issuers [][32]byte
 	Now     func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // nil: nothing is logged
+
+	recovering bool // a recovery opens it
 }
 
 // MissingLock is what Open does without a last-seen file.
@@ -69,11 +70,13 @@ const (
 // Log is an open ledger. All methods may be called concurrently.
 type Log struct {
 	config Config
+	epoch  Epoch
 	signer *signer
 
 	step    sync.Mutex // held for one step of the checkpoint loop
 	base    tree       // what has been re-read and rehashed
 	version uint64     // of the stored checkpoint's record
+	seen    []byte     // the last-seen file's content; nil: there is none
 
 	mu        sync.Mutex
 	published Checkpoint
@@ -113,11 +116,18 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s, err := newSigner(c.Origin, c.Signer)
+	epoch, err := CurrentEpoch(ctx, c.Store)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", refused(err, "run \"certwright ledger verify\""))
+	}
+	s, err := newSigner(EpochOrigin(c.Origin, epoch.Number), c.Signer)
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	l := &Log{config: c, signer: s, changed: make(chan struct{})}
+	l := &Log{config: c, epoch: epoch, signer: s, changed: make(chan struct{})}
+	if l.seen, err = lockContent(c.Lock); err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
 	if err := l.start(ctx); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
@@ -130,9 +140,9 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 
 // start finds out where the checkpoint loop goes on from.
 func (l *Log) start(ctx context.Context) error {
-	lock, err := readLock(l.config.Lock, l.signer.verifierKey)
-	if missing := errors.Is(err, fs.ErrNotExist); err != nil && !missing {
-		return refused(err, "the ledger's checkpoint key and origin must stay the same, and the last-seen file as it was written")
+	lock, err := l.lastSeen(ctx)
+	if err != nil {
+		return err
 	}
 	last, err := readStored(ctx, l.config.Store, l.signer.verifierKey)
 	if err != nil {
@@ -159,6 +169,7 @@ func (l *Log) start(ctx context.Context) error {
 	l.version = last.version
 	from := lock
 	switch {
+	case lock.Note == nil && lock.Origin != "": // of the epoch before, and nothing follows the genesis
 	case lock.Note == nil:
 		if err := l.missing(ctx, head); err != nil {
 			return err
@@ -215,7 +226,7 @@ func (l *Log) contains(ctx context.Context, head storage.Head, seen Checkpoint, 
 			Kind: problem.FailedPrecondition, Reason: "LEDGER_BEHIND",
 			Detail: fmt.Sprintf("the ledger has %d entries, but the %s has seen %d: the database is an older copy, %d entries are missing",
 				head.Size, where, seen.Size, seen.Size-head.Size),
-			Help: "put back the newest copy of the database",
+			Help: helpBehind,
 		}
 	}
 	root, err := rootAt(ctx, l.config.Store, seen.Size)
@@ -247,23 +258,14 @@ func (l *Log) genesis(ctx context.Context) error {
 
 // checkOrigin compares the genesis with the configuration.
 func (l *Log) checkOrigin(ctx context.Context) error {
-	raws, err := l.config.Store.Entries(ctx, 0, 1)
-	if err != nil {
-		return fmt.Errorf("read the genesis: %w", err)
-	}
-	if len(raws) == 0 {
-		return refused(errors.New("entry 0 is missing"), "run \"certwright ledger verify\"")
-	}
-	e, err := entry.Parse(raws[0])
-	if err != nil {
-		return refused(fmt.Errorf("entry 0: %w", err), "run \"certwright ledger verify\"")
-	}
-	o, err := entry.ParseGenesis(e.Draft)
-	if err != nil {
-		return refused(fmt.Errorf("entry 0: %w", err), "run \"certwright ledger verify\"")
-	}
-	if o.Origin != l.config.Origin {
-		return refused(fmt.Errorf("the ledger's origin is %q, not %q", o.Origin, l.config.Origin), "an origin is for ever: configure the ledger's own")
+	for index, want := range map[uint64]string{0: l.config.Origin, l.epoch.Index: EpochOrigin(l.config.Origin, l.epoch.Number)} {
+		o, err := genesisAt(ctx, l.config.Store, index)
+		if err != nil {
+			return refused(err, "run \"certwright ledger verify\"")
+		}
+		if o.Origin != want {
+			return refused(fmt.Errorf("the ledger's origin is %q, not %q", o.Origin, want), "an origin is for ever: configure the ledger's own")
+		}
 	}
 	return nil
 }

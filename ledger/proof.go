@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/merkle/proof"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
@@ -96,20 +96,10 @@ func (l *Log) notProvable(ctx context.Context, cp Checkpoint, index, size uint64
 
 // check recomputes the root from the entry and the path.
 func (p Proof) check() error {
-	path := make(tlog.RecordProof, len(p.Path))
-	for i, h := range p.Path {
-		path[i] = h
-	}
 	if p.Leaf != tlog.RecordHash(p.Entry) {
 		return fmt.Errorf("entry %d does not have the leaf hash %x", p.Index, p.Leaf)
 	}
-	if p.Size > merkle.MaxSize || p.Index >= p.Size {
-		return fmt.Errorf("a tree of %d entries does not hold entry %d", p.Size, p.Index)
-	}
-	if err := tlog.CheckRecord(path, int64(p.Size), p.Root, int64(p.Index), p.Leaf); err != nil {
-		return fmt.Errorf("entry %d is not in the tree of %d: %w", p.Index, p.Size, err)
-	}
-	return nil
+	return proof.Proof{Entry: p.Entry, Index: p.Index, Path: p.Path}.Check(p.Size, p.Root)
 }
 
 // CheckProof tells whether the entry is in the tree of the proof's checkpoint,

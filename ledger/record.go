@@ -1,14 +1,18 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
+	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -64,29 +68,71 @@ func readLock(path, verifierKey string) (Checkpoint, error) {
 	return cp, nil
 }
 
-// writeLock replaces the last-seen file and is durable on return: a power cut
-// leaves the old one or the new one.
-func writeLock(path string, signed []byte) (err error) {
+// lockContent is what stands in the last-seen file; nil: it is not there.
+func lockContent(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// swapLock replaces the last-seen file, if it still is what this server has seen
+// there last (nil: no file), and is durable on return: a power cut leaves the old
+// one or the new one. Another content means that somebody else signs for this
+// ledger, or has put a file in place.
+func swapLock(path string, seen, next []byte) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write the last-seen file: %w", err)
 		}
 	}()
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	// Two servers that were given one file take turns; closing the folder ends it.
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	now, err := lockContent(path)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(now, seen) && !bytes.Equal(now, next) {
+		return changedLock(path, now, seen)
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // gone already once renamed
-	_, err = f.Write(signed)
+	_, err = f.Write(next)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
+	return dir.Sync()
+}
+
+// changedLock says what stands in the last-seen file instead of what was seen.
+func changedLock(path string, now, seen []byte) error {
+	covers := func(note []byte) string {
+		cp, err := ParseCheckpoint(note, "")
+		switch {
+		case note == nil:
+			return "is gone"
+		case err != nil:
+			return "is no checkpoint"
+		}
+		return fmt.Sprintf("covers %d entries", cp.Size)
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return &problem.Problem{
+		Kind: problem.FailedPrecondition, Reason: "LEDGER_LOCK_CHANGED",
+		Detail: fmt.Sprintf("%s was changed by somebody else: it %s, what this server has seen there last %s", path, covers(now), covers(seen)),
+		Help:   "only one server may have this file; find out who wrote to it, then start this server again",
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 	"unsafe"
@@ -181,6 +182,9 @@ func TestRot(t *testing.T) {
 	perList := 16
 	if testing.Short() {
 		perList = 4
+	}
+	if rounds, err := strconv.Atoi(os.Getenv("CERTWRIGHT_CRASH_ROUNDS")); err == nil {
+		perList = max(perList, rounds)
 	}
 	sc := newFullScene(t)
 	if _, found := sc.verify(t, nil); len(found) > 0 {

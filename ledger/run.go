@@ -64,7 +64,7 @@ func (l *Log) advance(ctx context.Context) error {
 //  2. re-read the new entries from the store and rehash them against the tiles;
 //  3. sign;
 //  4. compare-and-swap the stored checkpoint;
-//  5. keep it as last seen, outside the database;
+//  5. compare-and-swap the last-seen file, outside the database;
 //  6. publish.
 //
 // What fails at one step leaves the later ones undone.
@@ -142,9 +142,10 @@ func (l *Log) extend(ctx context.Context, size uint64, root [32]byte) error {
 
 // publish keeps the checkpoint as last seen, then shows it.
 func (l *Log) publish(cp Checkpoint) error {
-	if err := writeLock(l.config.Lock, cp.Note); err != nil {
+	if err := swapLock(l.config.Lock, l.seen, cp.Note); err != nil {
 		return err
 	}
+	l.seen = cp.Note
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.published = cp

@@ -118,6 +118,26 @@ func authentic(ctx context.Context, store storage.LedgerReader, size uint64, roo
 	})
 }
 
+// Contains tells whether a store's ledger has all entries of a checkpoint, and they
+// have its root; else the error says why not. The signature is not looked at.
+func Contains(ctx context.Context, store storage.LedgerReader, cp Checkpoint) error {
+	head, err := store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if head.Size < cp.Size {
+		return fmt.Errorf("the ledger has %d entries, the checkpoint covers %d", head.Size, cp.Size)
+	}
+	root, err := rootAt(ctx, store, cp.Size)
+	if err != nil {
+		return err
+	}
+	if root != cp.Root {
+		return fmt.Errorf("the ledger's first %d entries have the root %x, the checkpoint says %x", cp.Size, root, cp.Root)
+	}
+	return nil
+}
+
 // tilePath is C2SP tlog-tiles' path: "tile/<level>/<n>[.p/<width>]".
 func tilePath(t tlog.Tile) string {
 	t.H = tileHeight

@@ -64,6 +64,7 @@ type verification struct {
 	named    map[naming]bool   // what has been reported, for the scrub not to say it again
 	last     time.Time
 	origin   string
+	epochs   epochs
 	progress progress
 }
 
@@ -88,7 +89,7 @@ type seen struct {
 // made. A running server may write meanwhile: what is newer than the head at
 // the beginning is not looked at, except by the scrub.
 func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (Summary, error) {
-	v := &verification{VerifyConfig: c, report: report, named: map[naming]bool{}}
+	v := &verification{VerifyConfig: c, report: report, named: map[naming]bool{}, epochs: epochs{verifierKey: c.VerifierKey}}
 	// In this order: each may be newer than the one before, never older.
 	if err := v.readSeen(ctx); err != nil {
 		return v.summary, err
@@ -204,6 +205,21 @@ func (v *verification) hashes(ctx context.Context) error {
 		v.compareRoot(i, len(stops), stop, root)
 	}
 	v.walked = true
+	return v.epoch(ctx)
+}
+
+// epoch compares the record of the newest epoch with the last genesis.
+func (v *verification) epoch(ctx context.Context) error {
+	e, err := CurrentEpoch(ctx, v.Store)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		v.wrong("record", storage.NoIndex, epochCollection, "%v", err)
+	case v.head.Size > 0 && e != v.epochs.last:
+		v.wrong("record", v.epochs.last.Index, epochCollection, "the store is in epoch %d from entry %d on, the ledger in epoch %d from entry %d on",
+			e.Number, e.Index, v.epochs.last.Number, v.epochs.last.Index)
+	}
 	return nil
 }
 
@@ -246,12 +262,16 @@ func (v *verification) entry(index uint64, raw []byte) {
 		v.wrong("entry", index, "", "entry %d: %v", index, err)
 		return
 	}
-	if (index == 0) != (e.Kind == entry.Genesis) {
-		v.wrong("entry", index, "", "entry %d is a %s: the first entry, and no other, is the genesis", index, e.Kind)
+	if index == 0 && e.Kind != entry.Genesis {
+		v.wrong("entry", index, "", "entry 0 is a %s: the first entry is the genesis", e.Kind)
 	}
 	switch b := body.(type) {
 	case entry.Origin:
-		v.origin = b.Origin
+		if err := v.epochs.take(index, b); err != nil {
+			v.wrong("entry", index, "", "entry %d is a genesis, and %v", index, err)
+		} else {
+			v.origin = b.Origin
+		}
 	case entry.Intent:
 		v.intents.set(index)
 		if _, err := serialOf(b.TBS); err != nil {

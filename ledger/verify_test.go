@@ -2,12 +2,15 @@ package ledger_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -227,7 +230,7 @@ func reshard(tx *bbolt.Tx, key []byte, shard uint16) error {
 	b := tx.Bucket([]byte("cert"))
 	row := bytes.Clone(b.Get(key))
 	row = row[:len(row)-4]
-	binary.BigEndian.PutUint16(row[2:], shard)
+	binary.BigEndian.PutUint16(row[3:], shard)
 	sum := crc32.Checksum(append(bytes.Clone(key), row...), crc32.MakeTable(crc32.Castagnoli))
 	return b.Put(key, binary.BigEndian.AppendUint32(row, sum))
 }
@@ -311,7 +314,7 @@ func TestVerifyFindsMalformedBodies(t *testing.T) {
 	_, found := sc.verify(t, nil)
 	expect(t, found, storage.Finding{Kind: "entry", Index: 301, Detail: "not a well-formed admin-action"})
 	expect(t, found, storage.Finding{Kind: "entry", Index: 302, Detail: "kind-99 is not known"})
-	expect(t, found, storage.Finding{Kind: "entry", Index: 303, Detail: "the genesis"})
+	expect(t, found, storage.Finding{Kind: "entry", Index: 303, Detail: "is that of no epoch"})
 }
 
 func TestVerifyEndsWithItsContext(t *testing.T) {
@@ -374,4 +377,36 @@ func TestVerifyUpperTiles(t *testing.T) {
 	sc.tamper(t, func(tx *bbolt.Tx) error { return flip(tx, "tile", []byte{1, 0, 0, 0, 0, 0, 0, 0, 0}, 7) })
 	_, found := sc.verify(t, nil)
 	expect(t, found, storage.Finding{Kind: "tile", Index: storage.NoIndex, Subject: "tile/1/000", Detail: "not those of the entries"})
+}
+
+// TestVerifyLineage: what replaces a certificate names one that was issued before it.
+func TestVerifyLineage(t *testing.T) {
+	p, a := newPlace(t), newAuthority(t)
+	s, closed := p.store(t, false)
+	p.open(t, s)
+	first, _ := a.issue(t, s, "a.example")
+	good, reserve := a.successor(t, "a.example", sha256.Sum256(first.Raw))
+	a.complete(t, s, good, reserve)
+	lost, reserve := a.successor(t, "b.example", [32]byte{1})
+	index := a.complete(t, s, lost, reserve)
+	later, replaced := a.leaf(t, "c.example")
+	early, reserve := a.successor(t, "c.example", sha256.Sum256(later.Raw))
+	a.complete(t, s, early, reserve)
+	a.complete(t, s, later, replaced)
+	p.open(t, s)
+	closed()
+	s, closed = p.store(t, true)
+	defer closed()
+	var found []storage.Finding
+	c := ledger.VerifyConfig{Store: s, VerifierKey: p.vkey(t)}
+	if _, err := ledger.Verify(t.Context(), c, func(f storage.Finding) { found = append(found, f) }); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(found, func(a, b storage.Finding) int { return cmp.Compare(a.Index, b.Index) })
+	if len(found) != 2 || found[0].Index != index || found[1].Index != index+1 {
+		t.Fatalf("%+v", found)
+	}
+	if !strings.Contains(found[0].Detail, "cannot be read") || !strings.Contains(found[1].Detail, "came later") {
+		t.Errorf("%+v", found)
+	}
 }

@@ -25,10 +25,10 @@ func (r *Responder) answer(ctx context.Context, der []byte, req *request) *reply
 	}
 	if len(req.ids) == 1 && req.nonce == nil {
 		if serial, ok := req.ids[0].ours(); ok {
-			return r.known(ctx, is, key{is.number, req.ids[0].variant, serial})
+			return r.known(ctx, is, key{is.number, req.ids[0].variant, serial}, req.from)
 		}
 	}
-	rep, err := r.sign(ctx, is, r.subjects(is, req), req.nonce)
+	rep, err := r.sign(ctx, is, r.subjects(is, req), req.nonce, req.from)
 	if err != nil {
 		return r.failed(is, err)
 	}
@@ -77,30 +77,34 @@ func (r *Responder) subjects(is *issuer, req *request) []subject {
 }
 
 // known is the reply for one serial without a nonce: kept, or signed once for
-// all who ask at the same time.
-func (r *Responder) known(ctx context.Context, is *issuer, k key) *reply {
+// all who ask at the same time, from an address.
+func (r *Responder) known(ctx context.Context, is *issuer, k key, from string) *reply {
 	shard := r.cache.shard(k)
-	kept, f, leader := shard.begin(k, r.now())
-	if f == nil {
-		r.counters.hits.Add(1)
-		return kept
-	}
-	r.counters.misses.Add(1)
-	if !leader {
+	for again := true; ; again = false {
+		kept, f, leader := shard.begin(k, r.now())
+		if f == nil {
+			r.counters.hits.Add(1)
+			return kept
+		}
+		r.counters.misses.Add(1)
+		if leader {
+			return r.fly(ctx, is, k, f, kept, from)
+		}
 		select {
 		case <-f.done:
-			return f.reply
+			if f.reply != r.failures.later || !again { // else the leader's address has too many: this one's may not
+				return f.reply
+			}
 		case <-ctx.Done():
 			return r.failures.later
 		}
 	}
-	return r.fly(ctx, is, k, f, kept)
 }
 
 // fly leads a flight to its end: the leader's own caller going away does not
 // fail the others. If the answer cannot be signed in time, kept is still right:
 // it is valid, and nobody has said that the certificate's state has changed.
-func (r *Responder) fly(ctx context.Context, is *issuer, k key, f *flight, kept *reply) (rep *reply) {
+func (r *Responder) fly(ctx context.Context, is *issuer, k key, f *flight, kept *reply, from string) (rep *reply) {
 	shard, fresh := r.cache.shard(k), false
 	rep = r.failures.internal
 	defer func() { shard.end(k, f, rep, fresh) }()
@@ -109,7 +113,7 @@ func (r *Responder) fly(ctx context.Context, is *issuer, k key, f *flight, kept 
 	subjects := []subject{{is.certID(k.variant, k.serial), k.serial, true}}
 	var err error
 	for range 2 { // once more, if the state may have changed after it was read
-		if rep, err = r.sign(ctx, is, subjects, nil); err != nil || !shard.stale(f) {
+		if rep, err = r.sign(ctx, is, subjects, nil, from); err != nil || !shard.stale(f) {
 			break
 		}
 	}
@@ -138,9 +142,10 @@ func (r *Responder) failed(is *issuer, err error) *reply {
 }
 
 // sign reads the states and signs an answer of its own for them. It waits for
-// its turn first: what it signs is what stands in the ledger then.
-func (r *Responder) sign(ctx context.Context, is *issuer, subjects []subject, nonce []byte) (*reply, error) {
-	if err := r.slots.take(ctx); err != nil {
+// its turn, among those of other addresses, first: what it signs is what stands in
+// the ledger then.
+func (r *Responder) sign(ctx context.Context, is *issuer, subjects []subject, nonce []byte, from string) (*reply, error) {
+	if err := r.slots.take(ctx, sourceOf(from)); err != nil {
 		return nil, err
 	}
 	defer r.slots.give()

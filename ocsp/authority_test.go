@@ -41,7 +41,7 @@ grants:
 func TestWithTheAuthority(t *testing.T) {
 	for _, algorithm := range []string{"ecdsa-p256", "rsa-2048", "ed25519"} {
 		t.Run(algorithm, func(t *testing.T) {
-			authority, responder, issuer := withAuthority(t, newKey(t, algorithm))
+			authority, responder, issuer, _ := withAuthority(t, newKey(t, algorithm), nil)
 			tn := &town{Responder: responder}
 			url := tn.serve(t) + "/ocsp"
 			issued, err := authority.Issue(t.Context(), identity.Request{
@@ -92,7 +92,7 @@ func TestWithTheAuthority(t *testing.T) {
 // TestRevokedResponder: a responder whose certificate is revoked signs nothing
 // any more; it gets another key and certificate.
 func TestRevokedResponder(t *testing.T) {
-	authority, responder, _ := withAuthority(t, newKey(t, "ecdsa-p256"))
+	authority, responder, _, _ := withAuthority(t, newKey(t, "ecdsa-p256"), nil)
 	if err := responder.Renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +118,11 @@ func TestRevokedResponder(t *testing.T) {
 	}
 }
 
-// withAuthority joins an authority and a responder as the server does.
-func withAuthority(t *testing.T, key crypto.Signer) (authority *ca.Authority, responder *Responder, issuer *x509.Certificate) {
+// withAuthority joins an authority and a responder as the server does; the
+// configuration makes the authority of another start.
+func withAuthority(
+	t *testing.T, key crypto.Signer, fault func(ca.Point) error,
+) (authority *ca.Authority, responder *Responder, issuer *x509.Certificate, cfg ca.Config) {
 	t.Helper()
 	now, rootKey, store := time.Now(), newKey(t, "ecdsa-p256"), openStore(t)
 	root, err := x509cert.Root(x509cert.CAConfig{CommonName: "Root", NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(9, 0, 0), MaxPathLen: 1}, rootKey)
@@ -156,16 +159,16 @@ func withAuthority(t *testing.T, key crypto.Signer) (authority *ca.Authority, re
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority, err = ca.New(ca.Config{
-		Store: store, Revoked: func(c ca.Change) { responder.Changed(c.Issuer, c.Serial) },
+	cfg = ca.Config{
+		Store: store, Fault: fault, Revoked: func(c ca.Change) { responder.Changed(c.Issuer, c.Serial) },
 		Policy: policies.Engine, HTTPBase: "http://ca.test:8080", Server: [8]byte{1}, Logger: slog.New(slog.DiscardHandler),
 		Issuers: []ca.IssuerConfig{{Name: "issuing", Certificate: issuer, Signer: key}},
-	})
-	if err != nil {
+	}
+	if authority, err = ca.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	if err := responder.Renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return authority, responder, issuer
+	return authority, responder, issuer, cfg
 }

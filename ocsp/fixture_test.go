@@ -221,7 +221,12 @@ func (tn *town) question(t testing.TB, serial *big.Int, hash crypto.Hash) []byte
 
 // post asks the handler.
 func (r *Responder) postForTest(der []byte) *httptest.ResponseRecorder {
+	return r.postFrom("192.0.2.1:1234", der)
+}
+
+func (r *Responder) postFrom(remote string, der []byte) *httptest.ResponseRecorder {
 	req := httptest.NewRequest(http.MethodPost, "/ocsp", strings.NewReader(string(der)))
+	req.RemoteAddr = remote
 	req.Header.Set("Content-Type", "application/ocsp-request")
 	w := httptest.NewRecorder()
 	r.ServeHTTP(w, req)

@@ -38,6 +38,7 @@ func (r *Responder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		b = new(buffers)
 	}
 	defer r.buffers.Put(b)
+	b.req.from = req.RemoteAddr
 	var rep *reply
 	switch req.Method {
 	case http.MethodGet, http.MethodHead:

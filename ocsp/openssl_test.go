@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/certwright/certwright/identity"
 )
 
 // run runs a program and returns all that it says.
@@ -122,6 +124,47 @@ func TestGnuTLS(t *testing.T) {
 		}
 		if name == "revoked" && !strings.Contains(string(out), "Revocation time: "+tn.ask(t, serialOf(tn.leaves[name]).Big()).RevokedAt.UTC().Format("Mon Jan 02 15:04:05")) {
 			t.Errorf("revocation time:\n%s", out)
+		}
+	}
+}
+
+// TestReasons: openssl and ocsptool read each reason and the ledger's own time of
+// revocation.
+func TestReasons(t *testing.T) {
+	tn := found(t, "ecdsa-p256", nil)
+	url, ca := tn.serve(t)+"/ocsp", writePEM(t, "ca.pem", tn.issuer.cert.Raw)
+	for reason, name := range map[identity.RevocationReason]string{
+		identity.Unspecified: "", identity.KeyCompromise: "keyCompromise", identity.AffiliationChanged: "affiliationChanged",
+		identity.Superseded: "superseded", identity.CessationOfOperation: "cessationOfOperation", identity.PrivilegeWithdrawn: "(UNKNOWN)", // openssl has no word for it
+	} {
+		leaf := tn.issueLeaf(t)
+		commit(t, tn.store, leaf.Revoke(t, reason))
+		row, err := tn.store.BySerial(t.Context(), tn.issuer.ID, serialOf(leaf))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := row.Revocation.At.UTC()
+		out := run(t, "openssl", "ocsp", "-issuer", ca, "-CAfile", ca, "-url", url, "-serial", "0x"+serialOf(leaf).String())
+		want := `: revoked\n\tThis Update: .*\n\tNext Update: .*\n`
+		if name != "" {
+			want += `\tReason: ` + regexp.QuoteMeta(name) + `\n`
+		}
+		want += `\tRevocation Time: ` + at.Format("Jan _2 15:04:05 2006") + ` GMT\n$`
+		if res := tn.ask(t, serialOf(leaf).Big()); res.RevocationReason != int(reason) {
+			t.Errorf("%s: reason %d", reason, res.RevocationReason)
+		}
+		if !regexp.MustCompile(want).MatchString(out) || !strings.Contains(out, "Response verify OK") {
+			t.Errorf("%s: openssl has no %q:\n%s", reason, want, out)
+		}
+		cmd := exec.CommandContext(t.Context(), "ocsptool", "--ask="+url, "--load-cert="+writePEM(t, "leaf.pem", leaf.Complete.Certificate), "--load-issuer="+ca, "--load-trust="+ca)
+		text, err := cmd.CombinedOutput() // fails for what is revoked
+		if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"Certificate Status: revoked\n", "Revocation time: " + at.Format("Mon Jan 02 15:04:05") + " UTC " + at.Format("2006") + "\n", "Verifying OCSP Response: Success"} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s: ocsptool has no %q:\n%s", reason, want, text)
+			}
 		}
 	}
 }

@@ -50,6 +50,7 @@ type request struct {
 	ids   []certID
 	one   [1]certID // room for the usual request, without an allocation
 	nonce []byte    // nil: none
+	from  string    // the remote address of who asks; parse leaves it
 }
 
 // parse reads an OCSPRequest (RFC 6960 §4.1.1); false: it is malformed. The

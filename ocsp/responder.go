@@ -40,7 +40,7 @@ type Config struct {
 	// Signers is how many answers are signed at once; 0: one for each CPU.
 	Signers int
 	// Queue is how many callers may wait for a signer; further ones are told to
-	// try later. 0: 256.
+	// try later, those first whose address has most of them waiting. 0: 256.
 	Queue int
 	// Path is the URL's path; empty: "/ocsp".
 	Path   string
@@ -163,7 +163,7 @@ func (r *Responder) Staple(ctx context.Context, issuer identity.KeyID, serial id
 	if is == nil {
 		return nil, time.Time{}, errors.New("ocsp: no such issuer")
 	}
-	rep := r.known(ctx, is, key{is.number, sha1Null, serial})
+	rep := r.known(ctx, is, key{is.number, sha1Null, serial}, "")
 	if !rep.lasting() {
 		return nil, time.Time{}, fmt.Errorf("ocsp: no answer for serial %s", serial)
 	}

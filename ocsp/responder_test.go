@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
+	"fmt"
 	"math/big"
 	"runtime"
 	"testing"
@@ -296,7 +297,7 @@ func TestSaturated(t *testing.T) {
 		go func() { done <- tn.ask(t, serialOf(leaf).Big()).Status }()
 	}
 	<-o.came
-	for tn.slots.waiting.Load() == 0 { // until the second waits
+	for tn.slots.inLine() == 0 { // until the second waits
 		runtime.Gosched()
 		if t.Context().Err() != nil {
 			t.Fatal("nobody waits")
@@ -311,7 +312,7 @@ func TestSaturated(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := tn.slots.take(ctx); !errors.Is(err, errBusy) {
+	if err := tn.slots.take(ctx, "a"); !errors.Is(err, errBusy) {
 		t.Errorf("a slot for one who is gone: %v", err)
 	}
 	o.gate.Store(nil)
@@ -319,6 +320,52 @@ func TestSaturated(t *testing.T) {
 	for range 2 {
 		if s := <-done; s != xocsp.Good {
 			t.Errorf("who waited: %d", s)
+		}
+	}
+}
+
+// TestFlood: one address fills the queue of what is to be signed, with ports and
+// questions of its own for each; another is answered nonetheless.
+func TestFlood(t *testing.T) {
+	const queue = 8
+	o := &outage{came: make(chan struct{}, 4*queue)}
+	tn := found(t, "ecdsa-p256", func(c *Config) { o.Store, c.Store, c.Signers, c.Queue = c.Store, o, 1, queue })
+	shared, alone := tn.issueLeaf(t), tn.issueLeaf(t)
+	gate := make(chan struct{})
+	o.gate.Store(&gate)
+	flood := make(chan []byte, 2*queue)
+	ask := func(remote string, serial *big.Int, into chan<- []byte) {
+		der := tn.question(t, serial, crypto.SHA1)
+		go func() { into <- tn.postFrom(remote, der).Body.Bytes() }()
+	}
+	waits := func(n int) {
+		for tn.slots.inLine() != n && t.Context().Err() == nil {
+			runtime.Gosched()
+		}
+	}
+	ask("192.0.2.1:1", big.NewInt(99), flood)
+	<-o.came
+	for i := range queue - 1 {
+		ask(fmt.Sprintf("192.0.2.1:%d", 2+i), big.NewInt(int64(100+i)), flood)
+		waits(i + 1)
+	}
+	ask("192.0.2.1:90", serialOf(shared).Big(), flood) // the last in the line: the first to be sent away
+	waits(queue)
+	others := make(chan []byte, 2)
+	ask("198.51.100.1:1", serialOf(shared).Big(), others) // joins the flood's own question
+	for tn.Stats().CacheMisses != queue+2 && t.Context().Err() == nil {
+		runtime.Gosched()
+	}
+	ask("198.51.100.2:1", serialOf(alone).Big(), others) // takes that one's place
+	if first := <-flood; !bytes.Equal(first, xocsp.TryLaterErrorResponse) {
+		t.Errorf("sent away: %x", first)
+	}
+	waits(queue)
+	o.gate.Store(nil)
+	close(gate)
+	for range 2 {
+		if res, err := xocsp.ParseResponse(<-others, tn.issuer.cert); err != nil || res.Status != xocsp.Good {
+			t.Errorf("another address: %+v, %v", res, err)
 		}
 	}
 }

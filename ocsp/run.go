@@ -66,7 +66,7 @@ func (r *Responder) refresh(ctx context.Context) {
 				continue
 			}
 			r.counters.ahead.Add(1)
-			r.fly(ctx, r.issuers[k.issuer], k, f, kept)
+			r.fly(ctx, r.issuers[k.issuer], k, f, kept, "")
 		}
 	}
 }

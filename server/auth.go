@@ -8,6 +8,7 @@ import (
 
 	"github.com/certwright/certwright/api"
 	"github.com/certwright/certwright/auth"
+	"github.com/certwright/certwright/auth/auditor"
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/mtls"
 	"github.com/certwright/certwright/auth/oidc"
@@ -43,8 +44,16 @@ func (r *rooms) openAuth(s *Server) (err error) {
 
 // authenticators in the order in which they are asked: who shows a token means the
 // token, on the socket and beside a client certificate too.
-func (r *rooms) authenticators() []api.Authenticator {
-	return []api.Authenticator{r.tokens, r.oidc, r.mtls, local.New(local.Config{})}
+func (r *rooms) authenticators(c *config.Config) ([]api.Authenticator, error) {
+	all := []api.Authenticator{r.tokens, r.oidc}
+	if c.Ledger.AuditorTokens != "" {
+		auditors, err := auditor.New(auditor.Config{File: c.Path(c.Ledger.AuditorTokens)})
+		if err != nil {
+			return nil, fmt.Errorf("ledger.auditor_tokens: %w", err)
+		}
+		all = append(all, auditors)
+	}
+	return append(all, r.mtls, local.New(local.Config{})), nil
 }
 
 // sweeper deletes what authentication has kept long enough.

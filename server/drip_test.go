@@ -24,6 +24,10 @@ func TestDripIsCut(t *testing.T) {
 		head = "GET /v1/certificates HTTP/1.1\r\nHost: localhost\r\nX-Drip: "
 		post = "POST /v1/certificates:sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n" +
 			"Content-Type: application/json\r\n\r\n"
+		ocsp = "POST /ocsp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n" +
+			"Content-Type: application/ocsp-request\r\n\r\n"
+		order = "POST /acme/new-order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n" +
+			"Content-Type: application/jose+json\r\n\r\n{\"protected\":\""
 		preface = http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00" // and empty SETTINGS
 		frame   = "\x00\xff\xff\x00\x00\x00\x00\x00\x01"                       // the head of a frame of 65,535 bytes
 	)
@@ -35,7 +39,13 @@ func TestDripIsCut(t *testing.T) {
 	}{
 		{"header over TLS", r.HTTPS, "http/1.1", head, nil},
 		{"body over TLS", r.HTTPS, "http/1.1", post, nil},
+		{"ACME request", r.HTTPS, "http/1.1", order, nil},
+		{"ACME request in HTTP/2", r.HTTPS, "h2", preface + headers(t, "/acme/new-order", "application/jose+json"), func(int) string {
+			return "\x00\x00\x01\x00\x00\x00\x00\x00\x01{" // DATA of one byte
+		}},
 		{"header", r.HTTP, "", head, nil},
+		{"OCSP request", r.HTTP, "", ocsp, nil},
+		{"path of an OCSP request", r.HTTP, "", "GET /ocsp/", nil},
 		{"header to metrics", r.Metrics, "", head, nil},
 		{"TLS handshake", r.HTTPS, "", "\x16\x03\x01\x02\x00", nil},
 		{"TLS handshake with gRPC", r.GRPC, "", "\x16\x03\x01\x02\x00", nil},
@@ -98,13 +108,18 @@ func dripOn(r *running, address, protocol, first string, drip func(i int) string
 // one.
 func signHeaders(t *testing.T) string {
 	t.Helper()
+	token := "cwt_" + base64.RawURLEncoding.EncodeToString(make([]byte, 48))
+	return headers(t, "/grpc.health.v1.Health/Check", "application/grpc", [2]string{"te", "trailers"}, [2]string{"authorization", "Bearer " + token})
+}
+
+// headers is a HEADERS frame that begins a POST.
+func headers(t *testing.T, path, kind string, more ...[2]string) string {
+	t.Helper()
 	var block strings.Builder
 	encoder := hpack.NewEncoder(&block)
-	token := "cwt_" + base64.RawURLEncoding.EncodeToString(make([]byte, 48))
-	for _, field := range [][2]string{
-		{":method", "POST"}, {":scheme", "https"}, {":path", "/grpc.health.v1.Health/Check"}, {":authority", "localhost"},
-		{"content-type", "application/grpc"}, {"te", "trailers"}, {"authorization", "Bearer " + token},
-	} {
+	for _, field := range append([][2]string{
+		{":method", "POST"}, {":scheme", "https"}, {":path", path}, {":authority", "localhost"}, {"content-type", kind},
+	}, more...) {
 		if err := encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}); err != nil {
 			t.Fatal(err)
 		}

@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/api"
+	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/setup"
 )
 
@@ -95,11 +99,49 @@ func streams(next http.Handler) http.Handler {
 	})
 }
 
+// cutting closes the connection of a peer whose body has not come in time: of
+// HTTP/2 the stream alone would end, and the peer could go on.
+func cutting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = timedBody{r.Body, w.Header()}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// timedBody is a request's body, and the headers of the answer to it.
+type timedBody struct {
+	io.ReadCloser
+	answer http.Header
+}
+
+// Read says in the answer that the connection ends, if reading took too long.
+func (b timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		b.answer.Set("Connection", "close")
+	}
+	return n, err
+}
+
 // secured adds the headers that every answer over TLS carries.
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withLedger sends what is under /ledger to the published ledger.
+func (s *Server) withLedger(next http.Handler) http.Handler {
+	book := s.rooms.api.Published(s.options.Config.Ledger.Access == config.AccessOpen)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, api.PublishedPrefix) {
+			book.ServeHTTP(w, r)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -124,6 +124,11 @@ func storeGauges(r *rooms) gauges {
 			}
 			return max(0, r.now().Sub(r.log.Stats().Time).Seconds())
 		}),
+		one(value, "ledger_completeness_difference", "Certificate signatures counted at the keys less the intents in the ledger that stand for them. It must stay 0: more was signed past the ledger, less was signed elsewhere.",
+			func() float64 { return float64(r.tally.Count().Difference()) }),
+		one(counter, "ledger_signatures_total", "Certificate signatures counted at the keys since the ledger began.", func() float64 { return float64(r.tally.Count().Signatures) }),
+		one(counter, "ledger_intents_total", "Intents in the ledger that those are compared with.", func() float64 { return float64(r.tally.Count().Intents) }),
+		one(value, "ledger_intents_uncounted", "Intents of runs that ended without writing down what they had signed.", func() float64 { return float64(r.tally.Count().Uncounted) }),
 		one(value, "intents_unresolved", "Intents that are neither issued nor abandoned (1000 and more show as 1000).",
 			func() float64 { return float64(r.watch.unresolved.Load()) }),
 		one(value, "signing_held", "1 while signing is held because the clock cannot be trusted.", func() float64 { return flag(r.clock.err() != nil) }),

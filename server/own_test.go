@@ -17,7 +17,6 @@ import (
 
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
-	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -74,48 +73,4 @@ func TestOwnCertificateIsRenewed(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestClockGuard(t *testing.T) {
-	var now time.Time
-	var up time.Duration
-	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, test := range []struct {
-		name     string
-		behind   time.Duration // of the ledger's last entry, at the start
-		wall, up time.Duration // how far the clocks go
-		held     bool
-	}{
-		{"right", 0, time.Hour, time.Hour, false},
-		{"a little behind", 5 * time.Second, 0, 0, false},
-		{"behind", 6 * time.Second, 0, 0, true},
-		{"behind, and caught up", time.Minute, time.Minute, time.Minute, false},
-		{"a sleep", 0, 8 * time.Hour, 8 * time.Hour, false},
-		{"a jump forth", 0, time.Hour, time.Minute, true},
-		{"a jump back", 0, -time.Hour, time.Minute, true},
-		{"slewed", 0, time.Hour, 57 * time.Minute, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			now, up = began, time.Hour
-			g := newClockGuard(func() time.Time { return now }, func() time.Duration { return up }, func() time.Time { return began.Add(test.behind) }, slog.New(slog.DiscardHandler))
-			now, up = now.Add(test.wall), up+test.up
-			g.look()
-			err := g.err()
-			if (err != nil) != test.held {
-				t.Fatalf("held: %v", err)
-			}
-			if err != nil && problem.KindOf(err) != problem.Unavailable {
-				t.Errorf("kind %v", problem.KindOf(err))
-			}
-			// Right again: let go.
-			now, up = began.Add(24*time.Hour), 25*time.Hour
-			g.look()
-			if err := g.err(); err != nil {
-				t.Errorf("still held: %v", err)
-			}
-		})
-	}
-	if first, second := sinceBoot(), sinceBoot(); second < first || first == 0 {
-		t.Errorf("time since boot %v, then %v", first, second)
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/certwright/certwright/auth/renewal"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/ca/tally"
 	"github.com/certwright/certwright/crl"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
@@ -54,6 +55,7 @@ type rooms struct {
 	own       *ownCertificate
 	clock     *clockGuard
 	watch     *watch
+	tally     *tally.Tally
 }
 
 // ownKeys are the keys of the server itself and the names of its certificate.
@@ -93,7 +95,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	if _, err := r.store.Head(ctx); err != nil {
 		return r, err
 	}
-	r.clock = newClockGuard(r.now, sinceBoot, r.lastEntry, logger)
+	if r.clock, err = newClockGuard(ctx, r.now, sinceBoot, r.store, logger); err != nil {
+		return r, err
+	}
 	r.watch = &watch{store: r.store, logger: logger}
 	opened, err := r.openPolicy(ctx, s)
 	if err != nil {
@@ -114,6 +118,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 	} else if n > 0 {
 		logger.WarnContext(ctx, "intents of an earlier run were abandoned", countAttr(n))
 	}
+	if r.tally, err = tally.Open(ctx, tally.Config{Store: r.store, Signatures: r.authority.CertificateSignatures, Logger: logger}); err != nil {
+		return r, err
+	}
 	if err := r.openRevocation(ctx, s); err != nil {
 		return r, err
 	}
@@ -124,15 +131,6 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		return r, err
 	}
 	return r, r.startOwn(ctx, s)
-}
-
-// lastEntry is the time of the ledger's last entry; zero if it cannot be read.
-func (r *rooms) lastEntry() time.Time {
-	head, err := r.store.Head(context.Background())
-	if err != nil {
-		return time.Time{}
-	}
-	return head.LastTime
 }
 
 // openPolicy opens the issuers, the ledger and the policy in force.
@@ -207,11 +205,16 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	if err = r.openAuth(s); err != nil {
 		return err
 	}
+	authenticators, err := r.authenticators(c)
+	if err != nil {
+		return err
+	}
 	r.api, err = api.New(api.Config{
-		CRLs: r.crls, Bulk: r.bulk,
+		CRLs: r.crls, Bulk: r.bulk, Completeness: r.tally.Now,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
-		Tokens: r.tokens, Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: r.authenticators(),
-		Roots: []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
+		Tokens: r.tokens, Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
+		Maintenance: maintenance{clockGuard: r.clock, rooms: r, options: &s.options},
+		Roots:       []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
 	})
 	return err

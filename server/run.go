@@ -56,6 +56,10 @@ func (g *group) work(do func(context.Context) error) {
 	})
 }
 
+func (g *group) book(do func(context.Context) error) {
+	g.Go(func() error { return do(g.booking) })
+}
+
 // end waits for the end of serving and then ends stage after stage. stopping is
 // called first.
 func (g *group) end(stopping func()) error {
@@ -110,13 +114,14 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	g.work(r.bulk.Run)
 	g.work(r.clock.run)
 	g.work(r.watch.run)
+	g.book(r.tally.Run)
 	g.work(func(ctx context.Context) error {
 		return r.expiries.Run(ctx, expiryInterval, func(err error) {
 			s.logger.ErrorContext(ctx, "expiries cannot be read", slog.Any("error", err))
 		})
 	})
 	g.serve(s.reloads)
-	g.Go(func() error { return r.log.Run(g.booking) })
+	g.book(r.log.Run)
 
 	s.ready(ctx)
 	return g.end(func() {

@@ -109,7 +109,7 @@ func Open(ctx context.Context, o Options) (s *Server, err error) {
 		return s, err
 	}
 	s.publish()
-	s.health = &health{rooms: s.rooms}
+	s.health = &health{rooms: s.rooms, pprof: c.Listen.Pprof}
 	s.metrics, err = newMetrics(s.rooms, o.Version)
 	return s, err
 }
@@ -195,7 +195,7 @@ func (s *Server) handlers() (https, plain, metrics http.Handler, err error) {
 		return nil, nil, nil, err
 	}
 	t := s.metrics.traffic
-	https = t.http("https", s.logger, secured(streams(s.rooms.withACME(rest))))
+	https = t.http("https", s.logger, secured(cutting(streams(s.withLedger(s.rooms.withACME(rest))))))
 	plain = t.http("http", s.logger, s.relying(s.published.handler()))
 	metrics = s.health.handler(s.metrics.handler())
 	return https, plain, metrics, nil

@@ -74,6 +74,9 @@ func TestDevServer(t *testing.T) {
 			t.Errorf("%s: %d %q", path, code, body)
 		}
 	}
+	if code, _ := r.get("http://" + r.Metrics + "/debug/pprof/heap"); code != http.StatusNotFound {
+		t.Errorf("profiles that were not asked for: %d", code)
+	}
 	testMetrics(t, r)
 	r.end()
 	goleak.VerifyNone(t, leaks)
@@ -382,5 +385,14 @@ func TestHeldByTheClock(t *testing.T) {
 	}
 	if code, _ := r.get("http://" + r.Metrics + "/livez"); code != http.StatusOK {
 		t.Errorf("livez: %d", code)
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	r := start(t, load(t, t.TempDir(), true, "CERTWRIGHT_LISTEN_PPROF=true"))
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1"} {
+		if code, body := r.get("http://" + r.Metrics + path); code != http.StatusOK || body == "" {
+			t.Errorf("%s: %d", path, code)
+		}
 	}
 }

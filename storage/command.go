@@ -66,6 +66,19 @@ type Revoke struct {
 // AppendEntry appends an entry of any other kind.
 type AppendEntry struct{ Entry entry.Draft }
 
+// RestoreEntry appends an entry that was in this ledger before and was lost, octet
+// for octet, and makes the rows that follow from it. What the entry does not say
+// stays unknown: an intent's certificate is Reserved without incarnation and
+// deadline, never Unresolved, and stands under no request key; a list has its
+// number and no DER. Preconditions: those of the entry's own command, and its time
+// is not before the last entry's. A unit has either such commands or others that
+// carry an entry.
+type RestoreEntry struct {
+	Raw []byte
+	// CRLShard is that of an issuance intent.
+	CRLShard uint16
+}
+
 // PutCRL stores a CRL. Precondition: the stored number for (issuer, shard) is
 // less than Number, else ErrConflict.
 type PutCRL struct {
@@ -147,6 +160,7 @@ func (CompleteIssuance) command() {}
 func (Abandon) command()          {}
 func (Revoke) command()           {}
 func (AppendEntry) command()      {}
+func (RestoreEntry) command()     {}
 func (PutCRL) command()           {}
 func (UseToken) command()         {}
 func (ReleaseToken) command()     {}

@@ -191,3 +191,21 @@ type Scrubber interface {
 	// may be nil.
 	Scrub(ctx context.Context, progress func(done, total uint64), report func(Finding)) error
 }
+
+// Space is what a backend takes on its disk.
+type Space struct {
+	Format   uint32 // of the database
+	Size     uint64 // octets of the file
+	Free     uint64 // octets in it that are used again
+	DiskFree uint64 // octets that the file system has left
+	Reserve  uint64 // octets that are kept for revocations
+	Buckets  []BucketSpace
+}
+
+// BucketSpace is what one part of the database takes.
+type BucketSpace struct {
+	Name string
+	Rows uint64
+	Size uint64 // octets of its pages
+	Used uint64 // octets of keys and values in them
+}

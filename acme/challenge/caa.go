@@ -16,7 +16,7 @@ type CAAQuery struct {
 	Wildcard      bool     // then issuewild records, if any, decide (RFC 8659 §4.3)
 	IssuerDomains []string // this CA's names; one must be listed
 	AccountURL    string   // held against accounturi (RFC 8657 §3)
-	Method        string   // the challenge's type, held against validationmethods (RFC 8657 §4)
+	Method        string   // the challenge's type, held against validationmethods (RFC 8657 §4); empty: none was asked for
 }
 
 // CheckCAA asks for the CAA records that apply to the name (RFC 8659 §3) and
@@ -97,7 +97,7 @@ func judgeIssue(value string, query CAAQuery) string {
 		switch {
 		case tag == "accounturi" && param.Value != query.AccountURL:
 			return "the record of this CA names another account (accounturi)"
-		case tag == "validationmethods" && !slices.Contains(strings.Split(param.Value, ","), query.Method):
+		case tag == "validationmethods" && (query.Method == "" || !slices.Contains(strings.Split(param.Value, ","), query.Method)):
 			return "the record of this CA does not list the method " + query.Method + " (validationmethods)"
 		}
 	}

@@ -86,6 +86,19 @@ func TestCheckCAA(t *testing.T) {
 	}
 }
 
+// TestCAAWithoutMethod has a name that no challenge has proven: no list of methods
+// has it, not even an empty one.
+func TestCAAWithoutMethod(t *testing.T) {
+	for value, want := range map[string]bool{
+		"ca.internal": true, "ca.internal; validationmethods=": false, "ca.internal; validationmethods=,": false, "ca.internal; validationmethods=dns-01": false,
+	} {
+		query := CAAQuery{Name: "a.example", IssuerDomains: []string{"ca.internal"}}
+		if why := judgeCAA([]egress.CAA{{Tag: "issue", Value: value}}, query); (why == "") != want {
+			t.Errorf("%s: %q", value, why)
+		}
+	}
+}
+
 func TestCheckCAAFailsClosed(t *testing.T) {
 	zone := egresstest.NewDNS(t)
 	zone.Respond("x.example", servfail)

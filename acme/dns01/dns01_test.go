@@ -184,16 +184,16 @@ func TestPersist(t *testing.T) {
 		{"plain", true, challenge.Unauthorized, "policy=wildcard"},
 		{"policy", true, challenge.Unauthorized, "policy=wildcard"},
 		{"expired", false, challenge.Unauthorized, "persistUntil has passed"},
-		{"never", false, challenge.IncorrectResponse, "not a number"},
-		{"negative", false, challenge.IncorrectResponse, "not a number"},
-		{"huge", false, challenge.IncorrectResponse, "not a number"},
+		{"never", false, challenge.Malformed, "not a number"},
+		{"negative", false, challenge.Malformed, "not a number"},
+		{"huge", false, challenge.Malformed, "not a number"},
 		{"foreign", false, challenge.Unauthorized, "none of 2 TXT records names this CA (ca.internal, old.internal)"},
 		{"stranger", false, challenge.Unauthorized, "another account"},
 		{"case", false, challenge.Unauthorized, "another account"},
-		{"missing", false, challenge.IncorrectResponse, "no accounturi"},
-		{"empty", false, challenge.IncorrectResponse, "no accounturi"},
-		{"twice", false, challenge.IncorrectResponse, "more than once"},
-		{"malformed", false, challenge.IncorrectResponse, "not tag=value"},
+		{"missing", false, challenge.Malformed, "no accounturi"},
+		{"empty", false, challenge.Malformed, "no accounturi"},
+		{"twice", false, challenge.Malformed, "more than once"},
+		{"malformed", false, challenge.Malformed, "not tag=value"},
 		{"nearest", false, challenge.Unauthorized, "persistUntil has passed"},
 		{"digest", false, challenge.Unauthorized, "none of 1"},
 		{"gone", false, challenge.DNS, "NXDOMAIN"},
@@ -206,6 +206,9 @@ func TestPersist(t *testing.T) {
 	}
 	if got := v.IssuerDomains(); len(got) != 2 || got[0] != "ca.internal" {
 		t.Error(got)
+	}
+	if got := NewPersist(PersistConfig{IssuerDomains: make([]string, 12)}).IssuerDomains(); len(got) != 10 {
+		t.Errorf("%d issuer domains are listed", len(got))
 	}
 	if NewPersist(PersistConfig{}).Offers(target("a.example", false).Identifier, false) {
 		t.Error("offered without an issuer domain")

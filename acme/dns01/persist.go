@@ -12,18 +12,21 @@ import (
 	"github.com/certwright/certwright/identity"
 )
 
+// maxIssuerDomains is how many names of the CA a challenge may list (§3.1).
+const maxIssuerDomains = 10
+
 // PersistConfig configures dns-persist-01.
 type PersistConfig struct {
 	Egress *egress.Client
 	// IssuerDomains are the names of this CA, as the challenge object lists them
-	// (issuer-domain-names); at least one.
+	// (issuer-domain-names); at least one, of which the first 10 count.
 	IssuerDomains []string
 	// Now is the clock that persistUntil is held against; nil: time.Now.
 	Now func() time.Time
 }
 
-// Persist is the Validator of dns-persist-01: a lasting TXT record under
-// _validation-persist that names this CA and the account.
+// Persist is the Validator of dns-persist-01 (draft-ietf-acme-dns-persist-01): a
+// lasting TXT record under _validation-persist that names this CA and the account.
 type Persist struct {
 	egress  *egress.Client
 	domains []string
@@ -33,7 +36,7 @@ type Persist struct {
 // NewPersist is the Validator of dns-persist-01.
 func NewPersist(cfg PersistConfig) *Persist {
 	p := &Persist{egress: cfg.Egress, now: cfg.Now}
-	for _, domain := range cfg.IssuerDomains {
+	for _, domain := range cfg.IssuerDomains[:min(len(cfg.IssuerDomains), maxIssuerDomains)] {
 		p.domains = append(p.domains, issuerDomain(domain))
 	}
 	if p.now == nil {
@@ -106,7 +109,7 @@ func (p *Persist) judge(value string, target challenge.Target) verdict {
 	rec, err := parsePersist(rest)
 	switch {
 	case err != nil:
-		return verdict{challenge.IncorrectResponse, 1, "the record of this CA is malformed: " + err.Error()}
+		return verdict{challenge.Malformed, 1, "the record of this CA is malformed: " + err.Error()}
 	case rec.accountURI != target.AccountURL:
 		return verdict{challenge.Unauthorized, 2, "the record of this CA names another account"}
 	case rec.expires && p.now().Unix() > rec.until:

@@ -28,7 +28,7 @@ import (
 	"github.com/certwright/certwright/storage"
 )
 
-// Collection holds the marks, by the certID of what was renewed.
+// Collection holds the marks, by the fingerprint of what was renewed.
 const Collection = "renewed"
 
 // keepMark is longer than certificates live.
@@ -95,7 +95,7 @@ func (r *Renewals) Request(ctx context.Context, p identity.Principal, w Wish) (i
 		}
 	}
 	req.Profile, req.Owner, req.Identifiers, req.PublicKey = row.Intent.Profile, row.Intent.Owner, row.Names, leaf.PublicKey
-	req.Replaces = identity.CertID(leaf.AuthorityKeyId, row.Serial)
+	req.Replaces = row.Fingerprint
 	// 2. It was not replaced too long ago.
 	m, marked, err := r.mark(ctx, req.Replaces)
 	if err != nil {
@@ -180,8 +180,8 @@ func (r *Renewals) shown(ctx context.Context, p identity.Principal, id string) (
 	return row, nil
 }
 
-func (r *Renewals) mark(ctx context.Context, certID string) (m mark, found bool, err error) {
-	stored, err := r.config.Store.Record(ctx, Collection, certID)
+func (r *Renewals) mark(ctx context.Context, replaced [32]byte) (m mark, found bool, err error) {
+	stored, err := r.config.Store.Record(ctx, Collection, hex.EncodeToString(replaced[:]))
 	if errors.Is(err, storage.ErrNotFound) {
 		return m, false, nil
 	}
@@ -197,7 +197,7 @@ func (r *Renewals) mark(ctx context.Context, certID string) (m mark, found bool,
 // origin is who had the first certificate of the line: the requester, unless this
 // one is a renewal, whose predecessor's mark has it.
 func (r *Renewals) origin(ctx context.Context, row storage.Certificate) (string, error) {
-	if row.Intent.Replaces == "" {
+	if row.Intent.Replaces == ([32]byte{}) {
 		return row.Requester, nil
 	}
 	m, found, err := r.mark(ctx, row.Intent.Replaces)
@@ -207,14 +207,14 @@ func (r *Renewals) origin(ctx context.Context, row storage.Certificate) (string,
 	return m.Origin, nil
 }
 
-func (r *Renewals) putMark(certID, origin string) (ca.Attach, error) {
+func (r *Renewals) putMark(replaced [32]byte, origin string) (ca.Attach, error) {
 	now := r.config.Now().UTC()
 	body, err := json.Marshal(mark{First: now, Origin: origin})
 	if err != nil {
 		return ca.Attach{}, fmt.Errorf("renewal: %w", err)
 	}
 	return ca.Attach{Complete: []storage.Command{storage.PutRecord{
-		Collection: Collection, ID: certID, IfVersion: storage.AnyVersion, Body: body, Expires: now.Add(keepMark),
+		Collection: Collection, ID: hex.EncodeToString(replaced[:]), IfVersion: storage.AnyVersion, Body: body, Expires: now.Add(keepMark),
 	}}}, nil
 }
 

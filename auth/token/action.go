@@ -13,6 +13,7 @@ import (
 const (
 	actionCreated = "token.created"
 	actionRevoked = "token.revoked"
+	actionLost    = "token.lost" // by a recovery: its record is gone, it is good for nothing
 	// detailSum comes before the SHA-256 of the token's record, at the end of an
 	// action's detail: it binds all of the record, also what is not told, and tells
 	// nothing, because the record holds the hash of 256 random bits.

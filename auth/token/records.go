@@ -29,6 +29,7 @@ type recordCheck struct {
 type history struct {
 	created time.Time
 	states  []state // of its record, one after the other
+	lost    bool    // a recovery has not brought it back
 	live    uint32  // certificates that were reserved with it and not given up
 }
 
@@ -86,6 +87,12 @@ func (c *recordCheck) action(index uint64, at time.Time, a entry.Action) error {
 		if h == nil {
 			return fmt.Errorf("it revokes the token %.64q, which was not made before", a.Target)
 		}
+	case actionLost:
+		if h == nil {
+			return fmt.Errorf("the token %.64q is lost, which was not made before", a.Target)
+		}
+		h.lost = true
+		return nil
 	default:
 		return nil
 	}
@@ -139,6 +146,8 @@ func (c *recordCheck) Findings(settled uint64) []storage.Finding {
 		switch {
 		case h == nil:
 			find(storage.NoIndex, id, "the token has a record, and no entry has made it")
+		case h.lost:
+			find(h.last().index, id, "the token was lost, and it has a record")
 		case r.err != nil:
 			find(h.last().index, id, "the token's record: %v", r.err)
 		case !h.had(r.sum, settled):
@@ -148,7 +157,7 @@ func (c *recordCheck) Findings(settled uint64) []storage.Finding {
 		}
 	}
 	for id, h := range c.tokens {
-		if _, ok := c.records[id]; !ok && h.states[0].index < settled && c.now.Before(h.created.Add(MaxTTL+keep)) {
+		if _, ok := c.records[id]; !ok && !h.lost && h.states[0].index < settled && c.now.Before(h.created.Add(MaxTTL+keep)) {
 			find(h.last().index, id, "the token was made, and its record is missing")
 		}
 	}

@@ -47,7 +47,7 @@ func NewLinter() (*Linter, error) {
 		if err != nil {
 			return nil, fmt.Errorf("lints %s: %w", name, err)
 		}
-		set := zlints{lints: registry.CertificateLints().Lints(), config: registry.GetConfiguration()}
+		set := zlints{lints: slices.DeleteFunc(registry.CertificateLints().Lints(), onlyWarns), config: registry.GetConfiguration()}
 		if len(set.lints) == 0 {
 			return nil, fmt.Errorf("lints %s: there are none", name)
 		}
@@ -57,6 +57,14 @@ func NewLinter() (*Linter, error) {
 		}
 	}
 	return l, nil
+}
+
+// onlyWarns tells of a lint of RFC 5280 that what it finds is a warning or a notice,
+// as its name says: it cannot fail a certificate, so it is not run. One of them
+// has a fatal end too and stays; those of other sources are not held to their names.
+func onlyWarns(z *lint.CertificateLint) bool {
+	return z.Source == lint.RFC5280 && z.Name != "w_ext_policy_map_not_in_cert_policy" &&
+		(strings.HasPrefix(z.Name, "w_") || strings.HasPrefix(z.Name, "n_"))
 }
 
 // lint runs the named sets on a certificate whose signature is a placebo.

@@ -58,7 +58,7 @@ certwright account list --filter 'state = VALID AND contact:"*@team-a.internal"'
 			return a.print(all, a.accountRows(all.GetAccounts()...))
 		},
 	}.command()
-	cmd.Flags().StringVar(&filter, "filter", "", "AIP-160 filter over id, state, owner, contact, eab_key_id, eab_name and create_time")
+	filterFlag(cmd, &filter, "AIP-160 filter over id, state, owner, contact, eab_key_id, eab_name and create_time")
 	limitFlag(cmd, &limit)
 	a.outputFlag(cmd)
 	return cmd

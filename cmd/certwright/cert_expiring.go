@@ -13,7 +13,7 @@ func certExpiringCommand(a *app) *cobra.Command {
 		use: "expiring [flags]", short: "List what expires soon and has no successor",
 		long: `
 Lists issued certificates that expire within a time, soonest first. Those that
-have a successor (a later certificate with the same names and owner) are left
+have a successor (a later certificate with the same names, owner and profile) are left
 out: they may expire.`,
 		example: `
 certwright cert expiring --within 30d

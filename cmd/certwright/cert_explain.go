@@ -99,14 +99,14 @@ func (a *app) explainOrder(ctx context.Context, order *pb.Order) error {
 	if err != nil {
 		return err
 	}
-	r := rows{portrait: true, columns: columnsOf("Account", "EAB key", "Order", "State", "Why", "Names", "Profile", "Replaces", "Made", "Expires",
+	r := rows{portrait: true, columns: columnsOf("Account", "EAB key", "Order", "State", "Why", "Names", "Profile", "Replaces", "Certificate replaced", "Made", "Expires",
 		"Grant", "Policy version", "Owner", "Serial", "Ledger index")}
 	eab := ""
 	if account.GetEabKeyId() != "" {
 		eab = account.GetEabKeyId() + ", for the grants of " + account.GetEabName()
 	}
 	r.add(order.GetId(), account.GetId()+", "+word(account.GetState())+", "+a.some(account.GetContacts()), eab, order.GetId(), word(order.GetState()),
-		errorText(order.GetError()), strings.Join(order.GetIdentifiers(), ", "), order.GetProfile(), order.GetReplaces(), stamp(order.GetCreateTime()),
+		errorText(order.GetError()), strings.Join(order.GetIdentifiers(), ", "), order.GetProfile(), order.GetReplaces(), order.GetReplacesId(), stamp(order.GetCreateTime()),
 		a.expiry(order.GetExpireTime()), order.GetGrant(), order.GetPolicyVersion(), order.GetOwner(), order.GetSerial(), ledgerIndex(order))
 	if err := a.print(order, r); err != nil {
 		return err

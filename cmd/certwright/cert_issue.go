@@ -15,6 +15,7 @@ import (
 
 	"github.com/certwright/certwright/client"
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/merkle/proof"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -46,6 +47,7 @@ certwright cert issue svc.internal
 certwright cert issue apps.internal web.svc.internal --validity 30d --out ./apps
 certwright cert issue db.internal 10.1.2.3 --key ecdsa-p384 --label purpose=db
 certwright cert issue web.team-a.internal --server ca.internal:8444 --ca root.crt --token-file token
+certwright cert issue svc.internal --proof --force
 certwright cert issue evil.example.com --dry-run`,
 		next: "certwright cert list",
 		args: atLeastOne("a NAME"),
@@ -75,7 +77,7 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 		if err := os.MkdirAll(f.out, 0o750); err != nil {
 			return err
 		}
-		if err := files.vacant(base+".key", base+".crt", base+".chain.pem"); err != nil {
+		if err := files.vacant(f.files(base, base+".key")...); err != nil {
 			return err
 		}
 	}
@@ -121,7 +123,7 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 		return err
 	}
 	a.note("Next: %s", a.opensslVerify(filepath.Join(f.out, base)))
-	return nil
+	return f.proofCame(certificate)
 }
 
 // isFor tells a certificate for this key from any other, before it is kept.
@@ -148,18 +150,26 @@ func (s *fileSet) keep(c *pb.Certificate, base string) error {
 	if err := s.stage(base+".crt", []byte(c.GetPem())); err != nil {
 		return err
 	}
+	if text := c.GetLedgerProof(); text != "" {
+		if err := s.stage(base+proof.Ending, []byte(text)); err != nil {
+			return err
+		}
+	}
 	return s.publish()
 }
 
 // printIssued says where the files are; json and yaml show the certificate.
 func (a *app) printIssued(c *pb.Certificate, dir, base string, key bool) error {
-	r := rows{portrait: true, columns: columnsOf("Key", "Certificate", "Chain", "Names", "Owner", "Not after", "Serial", "Ledger index")}
+	r := rows{portrait: true, columns: columnsOf("Key", "Certificate", "Chain", "Proof", "Names", "Owner", "Not after", "Serial", "Ledger index")}
 	path := filepath.Join(dir, base)
-	keyFile := ""
+	keyFile, proofFile := "", ""
+	if c.GetLedgerProof() != "" {
+		proofFile = path + proof.Ending
+	}
 	if key {
 		keyFile = path + ".key"
 	}
-	r.add(handle(c), keyFile, path+".crt", path+".chain.pem", strings.Join(allNames(c), ", "), c.GetOwner(),
+	r.add(handle(c), keyFile, path+".crt", path+".chain.pem", proofFile, strings.Join(allNames(c), ", "), c.GetOwner(),
 		a.expiry(c.GetNotAfter()), c.GetSerial(), fmt.Sprint(c.GetLedgerIndex()))
 	return a.print(c, r)
 }

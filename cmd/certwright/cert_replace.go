@@ -55,14 +55,18 @@ func parseMoment(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, usagef("--before is needed: when are they to be replaced? Such as 24h, or 2027-01-03T12:00:00Z")
 	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return at, nil
-	}
-	d, err := parseDuration(text)
+	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return time.Time{}, usagef("--before %q is neither a time such as 2027-01-03T12:00:00Z nor a duration such as 24h or 2d", text)
+		d, err := parseDuration(text)
+		if err != nil {
+			return time.Time{}, usagef("--before %q is neither a time such as 2027-01-03T12:00:00Z nor a duration such as 24h or 2d", text)
+		}
+		at = now.Add(d).Truncate(time.Second)
 	}
-	return now.Add(d).Truncate(time.Second), nil
+	if !at.After(now) {
+		return time.Time{}, usagef("--before %s is past; name a time that is to come, or a duration such as 1h", text)
+	}
+	return at, nil
 }
 
 // replaceBy shows what will be hit, asks, and does it.

@@ -35,11 +35,11 @@ key is blocked for ever, and other certificates that have it are listed;
 With --filter it revokes every certificate that an AIP-160 filter selects: it
 shows how many there are, whose, and how many services lose their newest
 certificate (--dry-run ends there), asks for the number to be typed (--yes does
-not ask), and follows the operation. The filter cannot name state, superseded
-and labels, which may change meanwhile. With keyCompromise the keys of those
-that it selects and that are revoked or expired already are blocked too. The
-operation goes on in the server whatever becomes of this command; --operation ID
-follows it again.`,
+not ask), and follows the operation. The filter cannot name id, state, superseded
+and labels, which may change meanwhile. With keyCompromise the keys of those that
+it selects and that are revoked or expired already are blocked too. The operation
+goes on in the server whatever becomes of this command; --operation ID follows it
+again.`,
 		example: `
 certwright cert revoke svc.internal.crt --reason superseded
 certwright cert revoke 0199b2c3d4e5f60718293a4b5c6d7e8f --reason keyCompromise --all-with-key
@@ -71,7 +71,7 @@ certwright cert revoke --filter 'requester = "token:0f1e2d3c4b5a69788796a5b4c3d2
 	}.command()
 	cmd.Flags().StringVar(&f.reason, "reason", reasonNames[0], "why: "+strings.Join(reasonNames, ", "))
 	cmd.Flags().BoolVar(&f.allWithKey, "all-with-key", false, "revoke all other certificates with the same key too")
-	cmd.Flags().StringVar(&f.filter, "filter", "", "revoke what this AIP-160 filter over the fields of a certificate selects")
+	filterFlag(cmd, &f.filter, "revoke what this AIP-160 filter over the fields of a certificate selects")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be revoked, and revoke nothing")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask before revoking what the filter selects")
 	cmd.Flags().StringVar(&f.operation, "operation", "", "follow an operation that is under way, by its ID")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -63,16 +62,7 @@ func (a *app) confirmCount(b *pb.BulkRevocation) error {
 	if b.GetReason() == pb.Revocation_KEY_COMPROMISE {
 		a.note("The keys of all that the filter selects are blocked for ever, revoked and expired certificates' too.")
 	}
-	want := strconv.FormatUint(b.GetTotal(), 10)
-	_, _ = fmt.Fprintf(a.err, "Type %s to revoke them: ", want)
-	line, err := bufio.NewReader(a.in).ReadString('\n')
-	if strings.TrimSpace(line) == want {
-		return nil
-	}
-	if err != nil && line == "" {
-		return usagef("nobody has confirmed: nothing was revoked; a script gives --yes")
-	}
-	return failf(exitFailure, "%q is not %s: nothing was revoked", strings.TrimSpace(line), want)
+	return a.confirmTyped("They stay revoked for ever.", strconv.FormatUint(b.GetTotal(), 10))
 }
 
 func (a *app) startBulk(ctx context.Context, ask *pb.BulkRevokeCertificatesRequest) (op *pb.Operation, err error) {

@@ -38,6 +38,9 @@ openssl req -new -key svc.key -subj / -addext subjectAltName=DNS:svc.internal | 
 		next: "certwright cert inspect svc.pem",
 		args: exactly("a FILE with a CSR"),
 		run: func(cmd *cobra.Command, args []string) error {
+			if w.proof && out == "" {
+				return usagef("--proof writes a file: name its folder with --out")
+			}
 			csr, err := a.readCSR(args[0])
 			if err != nil {
 				return err
@@ -49,7 +52,7 @@ openssl req -new -key svc.key -subj / -addext subjectAltName=DNS:svc.internal | 
 			files := &fileSet{dir: out, force: force}
 			defer files.discard()
 			if out != "" && !w.dryRun {
-				if err := errors.Join(os.MkdirAll(out, 0o750), files.vacant(base+".crt", base+".chain.pem")); err != nil {
+				if err := errors.Join(os.MkdirAll(out, 0o750), files.vacant(w.files(base)...), files.reserve(base+".crt")); err != nil {
 					return err
 				}
 			}
@@ -85,7 +88,7 @@ func (w *wish) sign(ctx context.Context, a *app, csr string, files *fileSet, bas
 			return err
 		}
 		a.note("Next: %s", a.opensslVerify(filepath.Join(files.dir, base)))
-		return nil
+		return w.proofCame(certificate)
 	case a.format == "table":
 		return a.write(certificate.GetPem() + certificate.GetChainPem())
 	default:

@@ -84,7 +84,7 @@ func (a *app) certificateRows(certificates []*pb.Certificate) rows {
 func (a *app) certificateStory(c *pb.Certificate) rows {
 	r := rows{portrait: true, columns: columnsOf("Names", "Owner", "Profile", "State", "Revoked", "Not before", "Not after", "Key",
 		"Labels", "Serial", "ID", "Issuer", "Requested by", "Join token", "Grant", "Policy version", "Recorded", "Ledger index",
-		"+CRL shard", "+Key ID", "+|PEM", "+|Chain")}
+		"Replaces", "+CRL shard", "+Key ID", "+|PEM", "+|Chain")}
 	revoked, index := "", strconv.FormatUint(c.GetLedgerIndex(), 10)
 	if v := c.GetRevocation(); v != nil {
 		revoked = stamp(v.GetRevokeTime()) + ", " + reasonName(v.GetReason())
@@ -103,6 +103,6 @@ func (a *app) certificateStory(c *pb.Certificate) rows {
 	r.add(handle(c), strings.Join(allNames(c), ", "), c.GetOwner(), c.GetProfile(), state, revoked, stamp(c.GetNotBefore()),
 		a.expiry(c.GetNotAfter()), c.GetKeyAlgorithm(), labelText(c.GetLabels()), c.GetSerial(), c.GetId(), c.GetIssuer(),
 		c.GetRequester(), token, c.GetGrant(), c.GetPolicyVersion(), stamp(c.GetCreateTime()), index,
-		strconv.FormatUint(uint64(c.GetCrlShard()), 10), c.GetSpkiSha256(), c.GetPem(), c.GetChainPem())
+		c.GetReplaces(), strconv.FormatUint(uint64(c.GetCrlShard()), 10), c.GetSpkiSha256(), c.GetPem(), c.GetChainPem())
 	return r
 }

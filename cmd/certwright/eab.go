@@ -63,7 +63,7 @@ certwright eab list --filter 'owner = "team-a" AND state = ACTIVE' -o wide`,
 			return a.print(all, a.eabRows(all.GetEabKeys()...))
 		},
 	}.command()
-	cmd.Flags().StringVar(&filter, "filter", "", "AIP-160 filter over id, name, owner, state, creator, create_time and expire_time")
+	filterFlag(cmd, &filter, "AIP-160 filter over id, name, owner, state, creator, create_time and expire_time")
 	limitFlag(cmd, &limit)
 	a.outputFlag(cmd)
 	return cmd

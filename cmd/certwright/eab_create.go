@@ -48,7 +48,7 @@ certwright eab create --owner team-b --profile server --dns '*.team-b.internal' 
 			files := &fileSet{dir: filepath.Dir(out), force: force}
 			defer files.discard()
 			if out != "" {
-				if err := files.vacant(filepath.Base(out)); err != nil {
+				if err := files.reserve(filepath.Base(out)); err != nil {
 					return err
 				}
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,29 @@ func (t terms) and(filter string) string {
 	return strings.Join(t, " AND ")
 }
 
+// filterFlag gives a command the flag --filter. Given twice it is refused: the last
+// one alone would select more, or something else, than was meant.
+func filterFlag(cmd *cobra.Command, into *string, usage string) {
+	cmd.Flags().Var(&single{into: into}, "filter", usage)
+}
+
+// single is a flag that holds one text and may be given once.
+type single struct {
+	into  *string
+	given bool
+}
+
+func (s *single) Set(text string) error {
+	if s.given {
+		return errors.New("it is given twice; join the conditions by AND or OR in one")
+	}
+	*s.into, s.given = text, true
+	return nil
+}
+
+func (s *single) Type() string   { return "string" }
+func (s *single) String() string { return *s.into }
+
 // narrowing are the filter flags that several lists have.
 type narrowing struct {
 	filter, owner, profile string
@@ -44,7 +68,7 @@ type narrowing struct {
 }
 
 func (n *narrowing) flags(a *app, cmd *cobra.Command, fields string) {
-	cmd.Flags().StringVar(&n.filter, "filter", "", "AIP-160 filter over "+fields)
+	filterFlag(cmd, &n.filter, "AIP-160 filter over "+fields)
 	cmd.Flags().StringVar(&n.owner, "owner", "", "only those of this owner")
 	cmd.Flags().StringVar(&n.profile, "profile", "", "only those of this profile")
 	limitFlag(cmd, &n.limit)

@@ -76,6 +76,10 @@ certwright ledger verify-file certwright-data/ledger.db --signatures`,
 	}.command()
 	cmd.Hidden = true
 	check.flags(cmd)
+	cmd.Flags().StringVar(&check.checkpoint, "checkpoint", "", "file with a checkpoint that the ledger must contain")
+	cmd.Flags().StringVar(&check.key, "key", "", "verifier key of its signer")
+	cmd.Flags().BoolVar(&check.scrub, "scrub", false, "check only what the store itself can see")
+	cmd.Flags().BoolVar(&check.quick, "quick", false, "check the pages and the checkpoint only")
 	return cmd
 }
 
@@ -109,6 +113,15 @@ func (a *app) verifyInChild(ctx context.Context, check fileCheck) (checked, erro
 	}
 	for _, each := range check.issuers {
 		args = append(args, "--issuer="+each)
+	}
+	if check.checkpoint != "" {
+		args = append(args, "--checkpoint="+check.checkpoint, "--key="+check.key)
+	}
+	if check.quick {
+		args = append(args, "--quick")
+	}
+	if check.scrub {
+		args = append(args, "--scrub")
 	}
 	cmd := exec.CommandContext(ctx, program) //nolint:gosec // this program
 	cmd.Args = append(args, "--", check.file)

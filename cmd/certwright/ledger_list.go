@@ -54,7 +54,7 @@ certwright ledger list --filter 'time >= "2027-01-01T00:00:00Z"' --oldest-first 
 			return a.print(all, r)
 		},
 	}.command()
-	cmd.Flags().StringVar(&filter, "filter", "", "AIP-160 filter over index, kind, time and actor")
+	filterFlag(cmd, &filter, "AIP-160 filter over index, kind, time and actor")
 	cmd.Flags().StringVar(&kind, "kind", "", "only entries of this kind: "+strings.Join(kindNames(), ", "))
 	cmd.Flags().BoolVar(&oldest, "oldest-first", false, "from the beginning")
 	limitFlag(cmd, &limit)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,9 @@ func ledgerStatusCommand(a *app) *cobra.Command {
 		long: `
 Shows the ledger as it stands: how many entries, the root hash of the tree, the
 newest signed checkpoint and the key that verifies it (a note verifier key, as
-golang.org/x/mod/sumdb/note reads it).`,
+golang.org/x/mod/sumdb/note reads it). Below, the certificates that the issuers'
+keys have signed are compared with the intents in the ledger; exits with 8 if
+they differ.`,
 		example: `
 certwright ledger status
 certwright ledger status -o json`,
@@ -32,12 +35,36 @@ certwright ledger status -o json`,
 			if err != nil {
 				return err
 			}
-			r := rows{portrait: true, columns: columnsOf("Origin", "Entries", "Root", "Newest entry", "Checkpoint", "Signed", "Verifier key")}
+			r := rows{portrait: true, columns: columnsOf("Origin", "Entries", "Root", "Newest entry", "Checkpoint", "Signed", "Verifier key", "Completeness")}
 			r.add(head.GetOrigin(), head.GetOrigin(), strconv.FormatUint(head.GetSize(), 10), hex.EncodeToString(head.GetRootHash()),
-				stamp(head.GetEntryTime()), strconv.FormatUint(head.GetCheckpointSize(), 10)+" entries", stamp(head.GetCheckpointTime()), head.GetVerifierKey())
-			return a.print(head, r)
+				stamp(head.GetEntryTime()), strconv.FormatUint(head.GetCheckpointSize(), 10)+" entries", stamp(head.GetCheckpointTime()), head.GetVerifierKey(), completeness(head.GetCompleteness()))
+			if err := a.print(head, r); err != nil {
+				return err
+			}
+			if detail := head.GetCompleteness().GetDetail(); detail != "" {
+				return failf(exitFound, "%s; certwright ledger verify names what it can see, and the keys must be looked after", detail)
+			}
+			return nil
 		},
 	}.command()
 	a.outputFlag(cmd)
 	return cmd
+}
+
+// completeness is the comparison of signatures and intents in a line.
+func completeness(c *pb.Completeness) string {
+	if c == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%d signatures, %d intents", c.GetSignatures(), c.GetIntents())
+	if n := c.GetAbandoned(); n > 0 {
+		text += fmt.Sprintf(", %d of them given up", n)
+	}
+	if n := c.GetUncounted(); n > 0 {
+		text += fmt.Sprintf("; %d intents of runs that were killed are not compared", n)
+	}
+	if d := c.GetDifference(); d != 0 {
+		text = fmt.Sprintf("they differ by %+d: ", d) + text
+	}
+	return text
 }

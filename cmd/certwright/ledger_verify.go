@@ -35,6 +35,7 @@ type finding struct {
 
 func ledgerVerifyCommand(a *app) *cobra.Command {
 	var check fileCheck
+	var proof proofCheck
 	cmd := leaf{
 		use: "verify [flags]", short: "Recompute and check the whole ledger",
 		long: `
@@ -45,15 +46,27 @@ something is wrong, naming each entry, serial or tile.
 
 A running server checks itself. If none is running, the ledger's file in the data
 folder is read, or the one that --file names; nothing is written to it. For
---signatures of a copy elsewhere, --issuer names the CA's certificates.`,
+--signatures of a copy elsewhere, --issuer names the CA's certificates.
+
+With --proof nothing of that: one proof (certwright ledger proof) is checked with
+the ledger's verifier key, and that the certificate of --cert is the one it is
+about. Neither a server nor a database is needed; with --issuer the certificate's
+signature is checked too.`,
 		example: `
 certwright ledger verify
 certwright ledger verify --signatures -o json
 certwright ledger verify --file certwright-data/ledger.db
-certwright ledger verify --file copy.db --signatures --issuer certwright-data/keys/issuing.crt`,
+certwright ledger verify --file copy.db --signatures --issuer certwright-data/keys/issuing.crt
+certwright ledger verify --proof svc.internal.tlog-proof --key verifier.key --cert svc.internal.crt`,
 		next: "certwright ledger status",
 		args: exactly(),
 		run: func(cmd *cobra.Command, _ []string) error {
+			if proof != (proofCheck{}) {
+				if proof.file == "" || check.file != "" || check.signatures {
+					return usagef("--proof, --key and --cert go together, without --file and --signatures")
+				}
+				return a.verifyProof(proof, check.issuers)
+			}
 			result, err := a.verifyLedger(cmd.Context(), check)
 			if err != nil {
 				return err
@@ -63,8 +76,13 @@ certwright ledger verify --file copy.db --signatures --issuer certwright-data/ke
 	}.command()
 	check.flags(cmd)
 	cmd.Flags().StringVar(&check.file, "file", "", "ledger file of a stopped server (default: that of --data, if no server runs there)")
+	cmd.Flags().StringVar(&proof.file, "proof", "", "check this proof alone (C2SP tlog-proof; - is standard input)")
+	cmd.Flags().StringVar(&proof.key, "key", "", "with --proof: the ledger's verifier key, or a file with it")
+	cmd.Flags().StringVar(&proof.cert, "cert", "", "with --proof: file with the certificate that it must be about")
 	a.outputFlag(cmd)
 	_ = cmd.MarkFlagFilename("file", "db")
+	_ = cmd.MarkFlagFilename("proof", "tlog-proof")
+	_ = cmd.MarkFlagFilename("cert")
 	return cmd
 }
 

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -102,33 +99,4 @@ func (a *app) checkAtServer(ctx context.Context, file, text string) error {
 		f.detail = append(f.detail, line)
 	}
 	return f
-}
-
-// confirm asks on standard error and reads the answer from standard input.
-func (a *app) confirm(question string) error {
-	_, _ = fmt.Fprintf(a.err, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(a.in).ReadString('\n')
-	if err == io.EOF && answer == "" {
-		_, _ = fmt.Fprintln(a.err)
-		return failf(exitConflict, "nobody answered the question, so nothing was changed; give --yes in a script")
-	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	}
-	return failf(exitConflict, "nothing was changed, as you said")
-}
-
-// confirmTyped asks for a word to be typed, for what is hard to take back.
-func (a *app) confirmTyped(question, word string) error {
-	_, _ = fmt.Fprintf(a.err, "%s Type %s to go on: ", question, word)
-	answer, err := bufio.NewReader(a.in).ReadString('\n')
-	switch {
-	case err == io.EOF && answer == "":
-		_, _ = fmt.Fprintln(a.err)
-		return failf(exitConflict, "nobody answered the question, so nothing was changed; give --yes in a script")
-	case strings.TrimSpace(answer) != word:
-		return failf(exitConflict, "that was not %s, so nothing was changed", word)
-	}
-	return nil
 }

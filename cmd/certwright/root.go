@@ -19,7 +19,8 @@ Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied by policy, 5 not
 authenticated or not authorised, 6 conflict or precondition, 7 unavailable (try
 again), 8 a check found problems.`
 
-const usageTemplate = `Usage:{{if .HasAvailableSubCommands}}
+const usageTemplate = `Usage:{{if .HasAvailableSubCommands}}{{if .HasExample}}
+  {{.UseLine}}{{end}}
   {{.CommandPath}} COMMAND [flags]{{else}}
   {{.UseLine}}{{end}}{{if .HasExample}}
 
@@ -45,7 +46,7 @@ Next:
 func newRoot(a *app) *cobra.Command {
 	root := group("certwright", "An internal certificate authority for machines", rootLong,
 		serveCommand(a), initCommand(a), certGroup(a), policyGroup(a), profileGroup(a), issuerGroup(a),
-		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), accountGroup(a), eabGroup(a), configGroup(a), versionCommand(a),
+		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), accountGroup(a), eabGroup(a), backupCommand(a), restoreCommand(a), storageGroup(a), configGroup(a), versionCommand(a),
 		completionCommand(a), manCommand(a))
 	root.Annotations = map[string]string{annotationNext: "certwright serve --dev"}
 	root.SilenceErrors, root.SilenceUsage = true, true

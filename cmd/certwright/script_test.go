@@ -1,18 +1,29 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
+	"context"
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.etcd.io/bbolt"
+
+	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/merkle/layout"
+	"github.com/certwright/certwright/storage/bolt"
 )
 
 // plainEnvironment takes away what would steer the program from outside.
@@ -36,6 +47,12 @@ func plainEnvironment(env *testscript.Env) error {
 //	tamper FILE OLD NEW             replaces a text by one of the same length
 //	rot FILE BUCKET KEY             changes one bit of a value in a database
 //	plant FILE COLLECTION ID        copies a collection's first record, with a right checksum
+//	agekey FILE VAR                 makes an age identity, VAR is its recipient; OTHERKEY is some verifier key
+//	flip FILE NEW                   copies a file with one bit changed in its middle
+//	rotfirst FILE BUCKET            changes one bit of a bucket's first value
+//	cut FILE NEW                    copies the first two thirds of a file
+//	mix FILE DATABASE NEW           copies a backup with another database in it
+//	tiles FILE FOLDER               copies a stopped server's ledger as C2SP tlog-tiles
 //	circle FILE BUCKET              makes the bucket's top page name itself as the next below
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -53,6 +70,14 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"rot":    rot,
 		"plant":  plant,
 		"circle": circle,
+		"tiles":  tiles,
+		"agekey": ageKey,
+		"flip":   flip,
+		"cut":    cutFile,
+		"rotfirst": func(ts *testscript.TestScript, _ bool, args []string) {
+			rotKey(ts, args[0], args[1], func(b *bbolt.Bucket) []byte { k, _ := b.Cursor().First(); return bytes.Clone(k) })
+		},
+		"mix": mix,
 	}
 }
 
@@ -115,13 +140,18 @@ func tamper(ts *testscript.TestScript, _ bool, args []string) {
 
 // rot changes one bit of a value in a database.
 func rot(ts *testscript.TestScript, _ bool, args []string) {
-	db, err := bbolt.Open(ts.MkAbs(args[0]), 0o600, nil)
+	rotKey(ts, args[0], args[1], func(*bbolt.Bucket) []byte { return []byte(args[2]) })
+}
+
+func rotKey(ts *testscript.TestScript, file, bucket string, of func(*bbolt.Bucket) []byte) {
+	db, err := bbolt.Open(ts.MkAbs(file), 0o600, nil)
 	ts.Check(err)
 	ts.Check(db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(args[1]))
-		value := bytes.Clone(b.Get([]byte(args[2])))
+		b := tx.Bucket([]byte(bucket))
+		key := of(b)
+		value := bytes.Clone(b.Get(key))
 		value[len(value)/2] ^= 1
-		return b.Put([]byte(args[2]), value)
+		return b.Put(key, value)
 	}))
 	ts.Check(db.Close())
 }
@@ -141,6 +171,88 @@ func plant(ts *testscript.TestScript, _ bool, args []string) {
 		return b.Put(key, binary.BigEndian.AppendUint32(value, sum))
 	}))
 	ts.Check(db.Close())
+}
+
+func ageKey(ts *testscript.TestScript, _ bool, args []string) {
+	id, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("# a comment\n"+id.String()+"\n"), 0o600))
+	ts.Setenv(args[1], id.Recipient().String())
+	public, _, err := ed25519.GenerateKey(nil)
+	ts.Check(err)
+	key, err := ledger.VerifierKey("localhost/certwright", public)
+	ts.Check(err)
+	ts.Setenv("OTHERKEY", key)
+}
+
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o600))
+}
+
+func cutFile(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data[:len(data)*2/3], 0o600))
+}
+
+// mix puts another database into a backup, whose manifest stays.
+func mix(ts *testscript.TestScript, _ bool, args []string) {
+	in, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer in.Close()
+	database, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	out, err := os.Create(ts.MkAbs(args[2]))
+	ts.Check(err)
+	defer out.Close()
+	from, to := tar.NewReader(in), tar.NewWriter(out)
+	for {
+		h, err := from.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		ts.Check(err)
+		var content io.Reader = from
+		if h.Name == "ledger.db" {
+			h.Size, content = int64(len(database)), bytes.NewReader(database)
+		}
+		ts.Check(to.WriteHeader(h))
+		_, err = io.Copy(to, content)
+		ts.Check(err)
+	}
+	ts.Check(to.Close())
+}
+
+// tiles copies the entries under the stored checkpoint of a stopped server's ledger
+// into a folder.
+func tiles(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := bolt.Open(context.Background(), bolt.Config{Path: ts.MkAbs(args[0]), ReadOnly: true})
+	ts.Check(err)
+	defer s.Close()
+	r, err := s.Record(context.Background(), "checkpoint", "latest")
+	ts.Check(err)
+	cp, err := ledger.ParseCheckpoint(r.Body[8:], "")
+	ts.Check(err)
+	put := func(path string, data []byte) {
+		path = filepath.Join(ts.MkAbs(args[1]), filepath.FromSlash(path))
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
+		ts.Check(os.WriteFile(path, data, 0o600))
+	}
+	put(layout.Checkpoint, cp.Note)
+	for start := uint64(0); start < cp.Size; start += merkle.TileWidth {
+		width := int(min(cp.Size-start, merkle.TileWidth))
+		raws, err := s.Entries(context.Background(), start, width)
+		ts.Check(err)
+		var bundle []byte
+		for _, raw := range raws {
+			bundle, err = layout.AppendEntry(bundle, raw)
+			ts.Check(err)
+		}
+		put(layout.Tile{Level: layout.Entries, N: start / merkle.TileWidth, Width: width}.Path(), bundle)
+	}
 }
 
 // circle makes the first element of a bucket's top page, a branch page, lead back

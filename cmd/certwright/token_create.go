@@ -52,7 +52,7 @@ certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 1
 			files := &fileSet{dir: filepath.Dir(out), force: force}
 			defer files.discard()
 			if out != "" {
-				if err := files.vacant(filepath.Base(out)); err != nil {
+				if err := files.reserve(filepath.Base(out)); err != nil {
 					return err
 				}
 			}

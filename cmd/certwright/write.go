@@ -40,14 +40,43 @@ func (s *fileSet) vacant(names ...string) error {
 	return nil
 }
 
-// stage writes a file under a temporary name.
+// reserve makes sure, before anything is asked for that is to be kept in them, that
+// files can be made under these names.
+func (s *fileSet) reserve(names ...string) error {
+	if err := s.vacant(names...); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := s.stage(name, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stage writes a file under a temporary name: that which is reserved, if there is one.
 func (s *fileSet) stage(name string, content []byte) error {
+	final := filepath.Join(s.dir, name)
+	for _, file := range s.staged {
+		if file.final == final {
+			f, err := os.OpenFile(file.temporary, os.O_WRONLY|os.O_TRUNC, 0)
+			if err != nil {
+				return err
+			}
+			return fill(f, content)
+		}
+	}
 	f, err := os.CreateTemp(s.dir, ".certwright-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("cannot write into %s: %w", s.dir, err)
 	}
-	s.staged = append(s.staged, stagedFile{temporary: f.Name(), final: filepath.Join(s.dir, name)})
-	_, err = f.Write(content)
+	s.staged = append(s.staged, stagedFile{temporary: f.Name(), final: final})
+	return fill(f, content)
+}
+
+// fill writes, syncs and closes a file.
+func fill(f *os.File, content []byte) error {
+	_, err := f.Write(content)
 	return errors.Join(err, f.Sync(), f.Close())
 }
 

@@ -74,7 +74,7 @@ func New(cfg Config) (*Operations, error) {
 // Order says what is to be revoked, why and by whom.
 type Order struct {
 	// Filter is AIP-160 over those of the inventory's fields that never change: not
-	// state, superseded and labels. Not empty.
+	// id, state, superseded and labels. Not empty.
 	Filter string
 	// Owners whose certificates are meant, of what the filter selects; nil: all.
 	Owners    []string

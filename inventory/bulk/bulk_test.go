@@ -34,10 +34,16 @@ profiles:
     keys: [ecdsa-p256]
     validity: {default: 24h, max: 48h, backdate: 1m}
     ext_key_usage: [server_auth]
+  - name: client
+    kind: x509
+    issuer: issuing
+    keys: [ecdsa-p256]
+    validity: {default: 24h, max: 48h, backdate: 1m}
+    ext_key_usage: [client_auth]
 grants:
   - name: admin
     principals: [{local_socket: admin}]
-    profiles: [server]
+    profiles: [server, client]
     allow: {dns: [".internal"]}
     owners: ["*"]
 `
@@ -119,8 +125,13 @@ func (w *world) issue(owner, name string) storage.Certificate {
 
 func (w *world) issueFor(key *ecdsa.PrivateKey, owner, name string) storage.Certificate {
 	w.t.Helper()
+	return w.issueAs("server", key, owner, name)
+}
+
+func (w *world) issueAs(profile string, key *ecdsa.PrivateKey, owner, name string) storage.Certificate {
+	w.t.Helper()
 	got, err := w.authority.Issue(w.t.Context(), identity.Request{
-		Kind: identity.X509, Profile: "server", PublicKey: key.Public(), Owner: owner,
+		Kind: identity.X509, Profile: profile, PublicKey: key.Public(), Owner: owner,
 		Principal:   identity.Principal{Method: identity.LocalSocket, ID: "admin"},
 		Identifiers: []identity.Identifier{{Type: identity.DNS, Value: name}},
 	}, ca.Attach{})
@@ -192,6 +203,37 @@ func TestBulk(t *testing.T) {
 	}
 }
 
+// TestSelectors: what an incident is known by, each alone and by the other's absence.
+func TestSelectors(t *testing.T) {
+	w := newWorld(t)
+	key := w.key()
+	first := w.issueAs("client", key, "team-a", "a.internal")
+	w.issueFor(key, "team-b", "a.internal")
+	w.issue("team-b", "b.internal")
+	at := func(c storage.Certificate) string { return c.Time.Format(time.RFC3339Nano) }
+	for filter, want := range map[string]uint64{
+		`owner = "team-b"`:                                     2,
+		`name:"a.internal"`:                                    2,
+		`dns_names:"*.internal"`:                               3,
+		`profile = client`:                                     1,
+		`issuer = issuing`:                                     3,
+		`issuer = other`:                                       0,
+		`spki_sha256 = "` + first.SPKI.String() + `"`:          2,
+		`requester = "local_socket:admin"`:                     3,
+		`requester = "token:0f1e2d3c4b5a69788796a5b4c3d2e1f0"`: 0,
+		`requester = "acme:abc" OR owner = "team-a"`:           1,
+		`policy_version = "` + identity.KeyID(first.Intent.Policy).String() + `"`:               3,
+		`create_time >= "` + at(first) + `" AND create_time <= "` + at(first) + `"`:             1,
+		`create_time > "` + at(first) + `" AND NOT spki_sha256 = "` + first.SPKI.String() + `"`: 1,
+	} {
+		radius, _, _, err := w.Preview(t.Context(), order(filter))
+		w.must(err)
+		if radius.Certificates != want {
+			t.Errorf("%s: %d, want %d", filter, radius.Certificates, want)
+		}
+	}
+}
+
 // TestLineage: a superseded certificate leaves its line a newer one.
 func TestLineage(t *testing.T) {
 	w := newWorld(t)
@@ -201,6 +243,17 @@ func TestLineage(t *testing.T) {
 	w.must(err)
 	if radius.Certificates != 1 || radius.Lineages != 1 || radius.Lost != 0 {
 		t.Errorf("%+v", radius)
+	}
+	w.issueAs("client", w.key(), "team-a", "a.internal") // another purpose, another line
+	radius, _, _, err = w.Preview(t.Context(), order(`owner = "team-a"`))
+	w.must(err)
+	if radius.Certificates != 3 || radius.Lineages != 2 || radius.Lost != 2 {
+		t.Errorf("with another profile: %+v", radius)
+	}
+	radius, _, _, err = w.Preview(t.Context(), order(`owner = "team-a" AND profile = "server"`))
+	w.must(err)
+	if radius.Lineages != 1 || radius.Lost != 1 {
+		t.Errorf("what another profile has is no successor: %+v", radius)
 	}
 }
 

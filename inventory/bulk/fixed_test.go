@@ -23,6 +23,8 @@ func TestChangingFields(t *testing.T) {
 		`superseded`:                             "superseded",
 		`NOT superseded AND name = "a.internal"`: "superseded",
 		`superseded = true`:                      "superseded",
+		`id = "` + strings.Repeat("0", 64) + `"`: "id",
+		`owner = "team" AND NOT id:"ab"`:         "id",
 		`state = ISSUED`:                         "state",
 		`owner = "team" AND (name = "z.internal" OR state != "REVOKED")`: "state",
 		`labels.env = "test"`:                   "labels.env",

@@ -25,7 +25,8 @@ const (
 type Radius struct {
 	Certificates uint64       `json:"certificates"`
 	Owners       []OwnerCount `json:"owners"` // most certificates first, at most 100
-	// Lineages are lines of renewal: certificates of one owner with the same names.
+	// Lineages are lines of renewal: certificates of one owner and profile with the
+	// same names.
 	// Lost are those that lose their newest valid certificate.
 	Lineages uint64 `json:"lineages"`
 	Lost     uint64 `json:"lost"`
@@ -112,9 +113,5 @@ func beyond(rows []inventory.Row, before uint64) bool {
 
 // lineage names a line of renewal.
 func lineage(c storage.Certificate) [sha256.Size]byte {
-	text := fmt.Appendf(nil, "%d:%s", len(c.Intent.Owner), c.Intent.Owner)
-	for _, name := range c.Names {
-		text = fmt.Appendf(text, "%d:%s", len(name.String()), name)
-	}
-	return sha256.Sum256(text)
+	return sha256.Sum256([]byte(inventory.Line(c)))
 }

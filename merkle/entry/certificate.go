@@ -140,6 +140,7 @@ type SSH struct {
 	RequestKey    [32]byte
 	RequestDigest [32]byte
 	Labels        [][32]byte
+	Replaces      [32]byte
 }
 
 // Draft is the entry that says requester asked for this.
@@ -153,7 +154,7 @@ func (i SSH) Draft(requester string) (Draft, error) {
 	addString(b, i.Owner)
 	addBytes(b, i.Unsigned)
 	ext := cryptobyte.NewBuilder(nil)
-	asked{key: i.RequestKey, digest: i.RequestDigest, labels: i.Labels}.marshal(ext)
+	asked{i.RequestKey, i.RequestDigest, i.Labels, i.Replaces}.marshal(ext)
 	return draft(SSHIntent, requester, b, ext)
 }
 
@@ -167,12 +168,9 @@ func ParseSSHIntent(d Draft) (SSH, error) {
 		return SSH{}, malformed(SSHIntent)
 	}
 	a, err := parseAsked(d.Ext)
-	if err == nil && a.replaces != "" {
-		err = malformed(SSHIntent)
-	}
 	if err != nil {
 		return SSH{}, err
 	}
-	i.RequestKey, i.RequestDigest, i.Labels = a.key, a.digest, a.labels
+	i.RequestKey, i.RequestDigest, i.Labels, i.Replaces = a.key, a.digest, a.labels, a.replaces
 	return i, nil
 }

@@ -3,7 +3,6 @@ package entry
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -16,14 +15,11 @@ const (
 	extReplaces
 )
 
-// maxReplaces is the octets of a certID (RFC 9773 §4.1): both its parts are short.
-const maxReplaces = 128
-
 // asked is an intent's ext: what is known of the request beyond what is signed.
 type asked struct {
 	key, digest [32]byte
 	labels      [][32]byte
-	replaces    string
+	replaces    [32]byte
 }
 
 func (a asked) marshal(b *cryptobyte.Builder) {
@@ -36,21 +32,9 @@ func (a asked) marshal(b *cryptobyte.Builder) {
 	if len(a.labels) > 0 {
 		addExt(b, extLabels, join(a.labels))
 	}
-	switch {
-	case a.replaces == "":
-	case isCertID(a.replaces):
-		addExt(b, extReplaces, []byte(a.replaces))
-	default:
-		b.SetError(errors.New("what is replaced is not named by a certID"))
+	if a.replaces != ([32]byte{}) {
+		addExt(b, extReplaces, a.replaces[:])
 	}
-}
-
-// isCertID tells whether the text has the form of a certID (RFC 9773 §4.1): two
-// parts in base64url.
-func isCertID(text string) bool {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	issuer, serial, ok := strings.Cut(text, ".")
-	return ok && issuer != "" && serial != "" && len(text) <= maxReplaces && strings.Trim(issuer+serial, alphabet) == ""
 }
 
 func parseAsked(ext []byte) (asked, error) {
@@ -64,8 +48,8 @@ func parseAsked(ext []byte) (asked, error) {
 			a.digest, digest = [32]byte(value), true
 		case kind == extLabels && len(value) > 0 && len(value)%32 == 0:
 			a.labels = split(value)
-		case kind == extReplaces && isCertID(string(value)):
-			a.replaces = string(value)
+		case kind == extReplaces && len(value) == 32 && [32]byte(value) != [32]byte{}:
+			a.replaces = [32]byte(value)
 		default:
 			return fmt.Errorf("extension %d is not known or not well-formed", kind)
 		}

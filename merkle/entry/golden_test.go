@@ -45,9 +45,9 @@ func golden() map[string]struct {
 		"01-intent-plain": {"local_socket:admin", entry.Intent{
 			Issuer: fill(3), Profile: "server", Policy: fill(4), Grant: "admins", Owner: "team-a", TBS: []byte{0x30, 3, 2, 1, 5},
 		}},
-		"01-intent-replaces": {"mtls:0a0b", entry.Intent{
-			Issuer: fill(3), Profile: "server", Policy: fill(4), Grant: "token:0a0b", Evidence: fill(5), Owner: "team-a",
-			CSR: fill(6), TBS: []byte{0x30, 3, 2, 1, 5}, Labels: [][32]byte{fill(9)}, Replaces: "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
+		"01-intent-replaces": {"acme:17", entry.Intent{
+			Issuer: fill(3), Profile: "server", Policy: fill(4), Grant: "acme-open", Evidence: fill(5), Owner: "team-a",
+			CSR: fill(6), TBS: []byte{0x30, 3, 2, 1, 5}, RequestKey: fill(7), RequestDigest: fill(8), Replaces: fill(11),
 		}},
 		"02-abandoned":  {"system:server", entry.Abandoned{Index: 258, Reason: entry.ReasonServerEnded}},
 		"03-revocation": {"local_socket:admin", entry.Revoked{Issuer: fill(3), Serial: [16]byte{1, 2, 15: 16}, Reason: 1, At: at.Add(-time.Hour)}},

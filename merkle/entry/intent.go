@@ -15,9 +15,8 @@ import (
 //
 // Ext: a list of {uint16 type; opaque value<0..2^16-1>} with rising types:
 // 1 request key[32], 2 request digest[32], 3 label commitments (32 octets each),
-// 4 certID of the certificate that is replaced (RFC 9773 §4.1), verbatim.
-// 1 and 2 stand together or not at all, and the key is never zero. The requester
-// is the entry's actor.
+// 4 replaces[32]. 1 and 2 stand together or not at all, and neither the key nor
+// replaces is ever zero. The requester is the entry's actor.
 type Intent struct {
 	Issuer   [32]byte // SHA-256 of the issuer's SubjectPublicKeyInfo
 	Profile  string
@@ -30,8 +29,8 @@ type Intent struct {
 
 	RequestKey    [32]byte   // identity.Request.Key; zero if there was no request ID
 	RequestDigest [32]byte   // identity.Request.Digest; zero if there was no request ID
-	Replaces      string     // certID of the replaced certificate; empty: none
 	Labels        [][32]byte // HMAC-SHA256(salt, label), see docs/ledger.md
+	Replaces      [32]byte   // SHA-256 of the DER of the certificate that this one replaces; zero if there is none
 }
 
 // Draft is the entry that says requester asked for this.

@@ -60,6 +60,10 @@ type Listen struct {
 	// Plain HTTP for operators: /metrics, /healthz, /livez, /readyz. Keep it on
 	// loopback or a management network: it asks nobody who they are.
 	Metrics string `json:"metrics" flag:"metrics"`
+	// Also serve /debug/pprof on the metrics listener: profiles of CPU, memory,
+	// goroutines, mutexes. They cost something while they run and show what the
+	// program works on, so they are off unless asked for.
+	Pprof bool `json:"pprof"`
 }
 
 // BaseURL is under which URLs others reach the server. The request's Host never
@@ -88,6 +92,14 @@ type Ledger struct {
 	Lock string `json:"lock"`
 	// How often a checkpoint is signed, if there are new entries. 100ms to 1m.
 	CheckpointInterval policy.Duration `json:"checkpoint_interval"`
+	// Who may read the published ledger at /ledger/ of the https listener (C2SP
+	// tlog-tiles). role: admins and auditors. open: whoever reaches the listener; entries
+	// name internal hosts.
+	Access string `json:"access"`
+	// File with the bearer tokens of auditors, relative to data: one a line, each of at
+	// least 32 characters, such as that of "openssl rand -hex 32". They read the published
+	// ledger and nothing else. The file is read at each request. Empty: no auditors.
+	AuditorTokens string `json:"auditor_tokens"`
 }
 
 // Keys is how the private keys are encrypted. One of the two, or neither with
@@ -293,6 +305,7 @@ func Default() Config {
 			Origin:             "localhost/certwright",
 			CheckpointKey:      "file:keys/checkpoint.key",
 			CheckpointInterval: policy.Duration(time.Second),
+			Access:             AccessRole,
 		},
 		OCSP: OCSP{Lifetime: policy.Duration(24 * time.Hour), Signer: "responder", CacheBytes: 64 << 20},
 		CRL: CRL{

@@ -130,7 +130,7 @@ func TestFaultySettings(t *testing.T) {
 		!strings.HasPrefix(err.Error(), "flag --credential: keys.credential: ") {
 		t.Errorf("a flag of another name: %v", err)
 	}
-	if g := s.Group("listen"); len(g) != 4 || s.Group("liste") != nil || s.Group("policy") != nil {
+	if g := s.Group("listen"); len(g) != 5 || s.Group("liste") != nil || s.Group("policy") != nil {
 		t.Errorf("groups %v", g)
 	}
 }

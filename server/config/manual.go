@@ -15,6 +15,8 @@ func manual(key string) string {
 		return "Plain HTTP for what relying parties fetch: OCSP answers, CRLs, and the CA certificates,\nas the certificates name them."
 	case "listen.metrics":
 		return "Plain HTTP for operators: /metrics, /healthz, /livez, /readyz. Keep it on loopback or a\nmanagement network: it asks nobody who they are."
+	case "listen.pprof":
+		return "Also serve /debug/pprof on the metrics listener: profiles of CPU, memory, goroutines,\nmutexes. They cost something while they run and show what the program works on, so they\nare off unless asked for."
 	case "admin_socket":
 		return "The Unix socket for admins on this machine, relative to data. Root and the server's own\nuser are admins on it. The path may have about 107 bytes."
 	case "base_url.https":
@@ -35,6 +37,10 @@ func manual(key string) string {
 		return "The file that keeps the last checkpoint this server has signed, relative to data. It\nmust be neither in data nor in data's backup (with --dev it may be): by it the server\nsees that an older ledger was put in place. Empty: ../certwright-lock/NAME, NAME being\nthat of the data folder; with --dev: lock."
 	case "ledger.checkpoint_interval":
 		return "How often a checkpoint is signed, if there are new entries. 100ms to 1m."
+	case "ledger.access":
+		return "Who may read the published ledger at /ledger/ of the https listener (C2SP tlog-tiles).\nrole: admins and auditors. open: whoever reaches the listener; entries name internal\nhosts."
+	case "ledger.auditor_tokens":
+		return "File with the bearer tokens of auditors, relative to data: one a line, each of at least\n32 characters, such as that of \"openssl rand -hex 32\". They read the published ledger\nand nothing else. The file is read at each request. Empty: no auditors."
 	case "keys.passphrase_file":
 		return "File with the passphrase of the key files, relative to data; one trailing newline does\nnot count. Keep it out of data and its backup."
 	case "keys.credential":

@@ -88,6 +88,12 @@ func (s setting) set(c *Config, text string) error {
 			return fmt.Errorf("%s: %.64q is not a whole number", s.key, text)
 		}
 		v.SetInt(int64(n))
+	case bool:
+		yes, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%s: %.64q is neither true nor false", s.key, text)
+		}
+		v.SetBool(yes)
 	case []string:
 		var list []string
 		for part := range strings.SplitSeq(text, ",") {

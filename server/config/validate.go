@@ -20,6 +20,12 @@ import (
 // Off as a listen address: no listener.
 const Off = "off"
 
+// The values of ledger.access.
+const (
+	AccessRole = "role"
+	AccessOpen = "open"
+)
+
 // validator gathers problems, each with the place that its value comes from.
 type validator struct {
 	settings *Settings
@@ -170,6 +176,7 @@ func (v *validator) ledger(c *Config) {
 	interval := time.Duration(l.CheckpointInterval)
 	v.check(interval >= 100*time.Millisecond && interval <= time.Minute,
 		"ledger.checkpoint_interval", "%s is not between 100ms and 1m", interval)
+	v.oneOf("ledger.access", l.Access, AccessRole, AccessOpen)
 	if !c.Dev && l.Lock != "" {
 		v.check(!inside(c.Data, c.Path(l.Lock)), "ledger.lock",
 			"%s lies in the data folder %s: a restored data folder would bring its own; name a file elsewhere", l.Lock, c.Data)

@@ -69,9 +69,9 @@ func (f Format) Marshal() []byte {
 	return fmt.Appendf(nil, "certwright data format %d\nmode %s\nserver %x\n", f.Version, f.Mode, f.Server)
 }
 
-// parseFormat reads the format file. Of a newer format it reads the version
+// ParseFormat reads the text of a format file. Of a newer format it reads the version
 // only.
-func parseFormat(data []byte) (Format, error) {
+func ParseFormat(data []byte) (Format, error) {
 	var f Format
 	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 	number, ok := strings.CutPrefix(lines[0], "certwright data format ")
@@ -110,7 +110,7 @@ func Read(dir string) (Format, error) {
 	if err != nil {
 		return Format{}, explain(dir, err)
 	}
-	f, err := parseFormat(data)
+	f, err := ParseFormat(data)
 	if err != nil {
 		return f, fmt.Errorf("%s %w", path, err)
 	}

@@ -155,11 +155,11 @@ func FuzzParseFormat(f *testing.F) {
 	f.Add([]byte("certwright data format 9\n"))
 	f.Add([]byte(""))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := parseFormat(data)
+		got, err := ParseFormat(data)
 		if err != nil {
 			return
 		}
-		if again, err := parseFormat(got.Marshal()); err != nil || again != got {
+		if again, err := ParseFormat(got.Marshal()); err != nil || again != got {
 			t.Fatalf("%+v became %+v, %v", got, again, err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -123,4 +124,55 @@ func BenchmarkFill(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(time.Since(start).Seconds(), "scrub-s")
+}
+
+// BenchmarkCopies fills a file with b.N certificates, and says how long it takes to
+// open, how fast it is backed up, and how long the checks of its pages and a
+// compaction take. Meaningful with -benchtime=100000x.
+func BenchmarkCopies(b *testing.B) {
+	path := create(b)
+	s := open(b, bolt.Config{Path: path})
+	issueAll(b, s, makeIssuances(b, b.N), 256, func() {})
+	timed := func(unit string, do func() error) float64 {
+		b.Helper()
+		start := time.Now()
+		if err := do(); err != nil {
+			b.Fatal(err)
+		}
+		seconds := time.Since(start).Seconds()
+		b.ReportMetric(seconds, unit)
+		return seconds
+	}
+	size := 0.0
+	took := timed("backup-s", func() error {
+		out, err := os.Create(path + ".backup")
+		if err != nil {
+			return err
+		}
+		err = s.Backup(context.Background(), func(octets uint64) error {
+			size = float64(octets)
+			return nil
+		}, out)
+		return errors.Join(err, out.Sync(), out.Close())
+	})
+	b.ReportMetric(size/(1<<20)/took, "backup-MB/s")
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	timed("open-s", func() (err error) {
+		s = open(b, bolt.Config{Path: path})
+		_, err = s.Head(context.Background())
+		return err
+	})
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	timed("pages-s", func() error {
+		return bolt.CheckPages(context.Background(), path+".backup", func(found string) bool {
+			b.Error(found)
+			return false
+		})
+	})
+	timed("compact-s", func() error { return bolt.Compact(context.Background(), path, path+".compact", nil) })
+	b.ReportMetric(0, "ns/op")
 }

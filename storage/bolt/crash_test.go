@@ -29,7 +29,13 @@ const child = "CERTWRIGHT_BOLT_CHILD"
 // asChild runs the same test in a new process on the database at path.
 func asChild(t *testing.T, path string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	return command(t, t.Name(), path)
+}
+
+// command is a new process that runs a test on the database at path.
+func command(t *testing.T, test, path string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+test+"$", "-test.v")
 	cmd.Env = append(os.Environ(), child+"="+path)
 	cmd.Stderr = os.Stderr
 	return cmd

@@ -40,6 +40,12 @@ func openError(path string, err error) error {
 	if full := fullError(path, err); full != nil {
 		return full
 	}
+	if errors.Is(err, syscall.EIO) {
+		return &problem.Problem{
+			Kind: problem.Unavailable, Reason: "DISK_ERROR", Detail: fmt.Sprintf("the disk of %s fails: %v", path, err),
+			Help: "check the disk, then start the server again, or restore the file from a backup", Err: err,
+		}
+	}
 	return &problem.Problem{
 		Kind: problem.FailedPrecondition, Reason: "DATABASE_UNREADABLE",
 		Detail: fmt.Sprintf("%s is not a Certwright database, or is damaged", path),

@@ -180,7 +180,7 @@ func prepareAbandon(c storage.Abandon) (operation, error) {
 		r.state = storage.Abandoned
 		u.put(bucketCert, key, r.marshal(key))
 		u.delete(bucketUnresolved, indexKey(r.index))
-		if hasRequest(intent) {
+		if hasRequest(intent) && !r.taken {
 			u.delete(bucketRequest, intent.RequestKey[:])
 		}
 		return nil

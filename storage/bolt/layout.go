@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 type bucket string
 
 const (
-	bucketMeta         bucket = "meta"          // format, edge → sealed values
+	bucketMeta         bucket = "meta"          // format, edge → their values
 	bucketEntry        bucket = "entry"         // index → raw entry
 	bucketTile         bucket = "tile"          // level, number → 256 hashes
 	bucketCert         bucket = "cert"          // issuer, serial → row, sealed
@@ -38,8 +39,11 @@ const (
 	keyFormat = "format"
 	keyEdge   = "edge"
 
-	// format is the version of this layout.
-	format = 1
+	// format is the version of this layout; migrate.go has the way to it from the
+	// ones before.
+	format = 2
+	// rowVersion is the first octet of every value that changes.
+	rowVersion = 1
 	// appendFill is the fill of pages in buckets that grow at few places: what
 	// lies before the place is never touched again.
 	appendFill = 0.95
@@ -132,14 +136,33 @@ func recordExpiryKey(collection string, at time.Time, id string) []byte {
 // sealSize is the length of the checksum at the end of a sealed value.
 const sealSize = 4
 
-// seal appends a CRC-32C of key and value: bbolt has no checksums of its own
-// for pages, and unlike an entry a row that changes has no place in the tree.
+// seal puts the version before a value that changes and a checksum after it.
 func seal(key, value []byte) []byte {
+	out := append(make([]byte, 0, 1+len(value)+sealSize), rowVersion)
+	return mark(key, append(out, value...))
+}
+
+// unseal checks the checksum and the version, and takes them off.
+func unseal(key, sealed []byte) ([]byte, error) {
+	value, ok := unmark(key, sealed)
+	switch {
+	case !ok || len(value) == 0:
+		return nil, errChecksum
+	case value[0] != rowVersion:
+		return nil, fmt.Errorf("it has the version %d, this program knows %d", value[0], rowVersion)
+	}
+	return value[1:], nil
+}
+
+// mark appends a CRC-32C of key and value: bbolt has no checksums of its own
+// for pages, and unlike an entry a row that changes has no place in the tree. The
+// format itself has no more than this, in every format.
+func mark(key, value []byte) []byte {
 	return binary.BigEndian.AppendUint32(value, checksum(key, value))
 }
 
-// unseal checks the checksum and takes it off.
-func unseal(key, sealed []byte) ([]byte, bool) {
+// unmark checks the checksum and takes it off.
+func unmark(key, sealed []byte) ([]byte, bool) {
 	if len(sealed) < sealSize {
 		return nil, false
 	}

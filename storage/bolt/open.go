@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -77,6 +76,9 @@ type Store struct {
 	expect int          // the writer's: how many callers seem to be there
 	size   int64        // the writer's: of the file
 
+	snapshots snapshots
+	mapped    int64 // the address space that the file has
+
 	counters counters
 }
 
@@ -140,8 +142,7 @@ func fill(name string) error {
 			}
 		}
 		meta := tx.Bucket([]byte(bucketMeta))
-		version := seal([]byte(keyFormat), binary.BigEndian.AppendUint32(nil, format))
-		if err := meta.Put([]byte(keyFormat), version); err != nil {
+		if err := putFormat(meta, format); err != nil {
 			return err
 		}
 		return putEdge(tx, &merkle.Edge{}, time.UnixMilli(0))
@@ -159,7 +160,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	s := &Store{config: config.withDefaults(), expect: 1}
 	if err := s.open(); err != nil {
 		if s.db != nil {
-			err = errors.Join(err, s.db.Close())
+			err = errors.Join(err, s.snapshots.leave(s.snapshots.swap(nil)), s.db.Close())
 		}
 		return nil, openError(config.Path, err)
 	}
@@ -203,45 +204,63 @@ func (s *Store) open() (err error) {
 		Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, ReadOnly: s.config.ReadOnly,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
-			s.file = f
+			if s.db == nil { // a backup opens it again, to read
+				s.file = f
+			}
 			return f, err
 		},
 	}
 	if !s.config.ReadOnly {
-		options.InitialMmapSize = mapSize()
+		s.mapped = info.Size() + mapSize()
+		options.InitialMmapSize = int(s.mapped)
 	}
 	if s.db, err = bbolt.Open(s.config.Path, 0o600, options); err != nil {
 		return err
 	}
 	s.db.AllocSize = growth
-	return s.db.View(s.load)
+	if !s.config.ReadOnly {
+		// What a run that was killed has written and not synced is read from here
+		// on: it must be durable, or it may be lost after it was handed out.
+		if err := s.db.Sync(); err != nil {
+			return err
+		}
+		if err := s.migrate(migrations()); err != nil {
+			return err
+		}
+	}
+	if err := s.db.View(s.load); err != nil {
+		return err
+	}
+	return s.snapshots.renew(s.db)
 }
 
 // mapSize is the address space that the file may grow into before bbolt has to
-// map it anew, for which it would wait until all readers are done.
-func mapSize() int {
+// map it anew, for which it waits until all readers are done.
+func mapSize() int64 {
 	if strconv.IntSize == 64 {
-		return min(64<<30, math.MaxInt)
+		return 64 << 30
 	}
 	return 512 << 20
 }
 
 // load reads the format and the tree's edge.
 func (s *Store) load(tx *bbolt.Tx) error {
+	if tx.Size() > s.size { // bbolt reads on into what is not there
+		return &problem.Problem{
+			Kind: problem.FailedPrecondition, Reason: "DATABASE_TRUNCATED",
+			Detail: fmt.Sprintf("the database %s is cut off: %d octets of %d are there", s.config.Path, s.size, tx.Size()),
+			Help:   "restore the file from a backup",
+		}
+	}
 	meta := tx.Bucket([]byte(bucketMeta))
 	if meta == nil {
 		return errors.New("there is no meta bucket")
 	}
-	version, ok := unseal([]byte(keyFormat), meta.Get([]byte(keyFormat)))
-	if !ok || len(version) != 4 {
-		return errors.New("the format cannot be read")
-	}
-	if v := binary.BigEndian.Uint32(version); v != format {
-		return &problem.Problem{
-			Kind: problem.FailedPrecondition, Reason: "DATABASE_FORMAT",
-			Detail: fmt.Sprintf("the database %s has format %d; this program knows format %d", s.config.Path, v, format),
-			Help:   "use the newer program that wrote it",
-		}
+	switch v, err := getFormat(meta); {
+	case err != nil:
+		return err
+	case v != format:
+		return otherFormat(s.config.Path, v)
 	}
 	for _, b := range buckets() {
 		if tx.Bucket([]byte(b)) == nil {
@@ -259,9 +278,12 @@ func putEdge(tx *bbolt.Tx, edge *merkle.Edge, last time.Time) error {
 }
 
 func getEdge(tx *bbolt.Tx) (*merkle.Edge, time.Time, error) {
-	value, ok := unseal([]byte(keyEdge), tx.Bucket([]byte(bucketMeta)).Get([]byte(keyEdge)))
-	if !ok || len(value) < edgeTime {
-		return nil, time.Time{}, fmt.Errorf("edge of the tree: %w", errChecksum)
+	value, err := unseal([]byte(keyEdge), tx.Bucket([]byte(bucketMeta)).Get([]byte(keyEdge)))
+	if err == nil && len(value) < edgeTime {
+		err = errRow
+	}
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("edge of the tree: %w", err)
 	}
 	cut := len(value) - edgeTime
 	edge, err := merkle.ParseEdge(value[:cut])
@@ -279,7 +301,7 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.gate.Unlock()
 	s.writer.Wait()
-	if err := s.db.Close(); err != nil {
+	if err := errors.Join(s.snapshots.leave(s.snapshots.swap(nil)), s.db.Close()); err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}
 	return nil

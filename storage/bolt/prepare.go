@@ -57,6 +57,8 @@ func prepareCommand(c storage.Command) (operation, error) {
 		return prepareRevoke(c)
 	case storage.AppendEntry:
 		return prepareAppend(c)
+	case storage.RestoreEntry:
+		return prepareRestore(c)
 	case storage.PutCRL:
 		return preparePutCRL(c)
 	case storage.UseToken:

@@ -18,7 +18,7 @@ import (
 // maxEntryBytes is the most that Entries returns at a time.
 const maxEntryBytes = 8 << 20
 
-// view reads one committed state. What bbolt gives out is only valid inside.
+// view reads the last state that is durable. What bbolt gives out is only valid inside.
 func (s *Store) view(ctx context.Context, read func(*bbolt.Tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -29,12 +29,12 @@ func (s *Store) view(ctx context.Context, read func(*bbolt.Tx) error) (err error
 		}
 	}()
 	defer guard(&err)()
-	tx, err := s.db.Begin(false)
+	last, err := s.snapshots.take()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, tx.Rollback()) }()
-	return read(tx)
+	defer func() { err = errors.Join(err, s.snapshots.leave(last)) }()
+	return read(last.tx)
 }
 
 // Head implements storage.LedgerReader.

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -71,13 +72,28 @@ func preparePutRecord(c storage.PutRecord) (operation, error) {
 		if err != nil {
 			return err
 		}
-		u.dropRecordKeys(c.Collection, c.ID, old)
 		u.put(bucketRecord, key, value)
-		for _, k := range recordKeys(c.Collection, c.ID, next) {
-			u.put(k.bucket, k.key, k.value)
-		}
+		u.moveRecordKeys(recordKeys(c.Collection, c.ID, old), recordKeys(c.Collection, c.ID, next))
 		return nil
 	}, nil
+}
+
+// moveRecordKeys brings a record's index rows from what they were to what they
+// are. A row that stays is not written: each write costs a page.
+func (u *unit) moveRecordKeys(old, next []recordIndexEntry) {
+	in := func(all []recordIndexEntry, k recordIndexEntry) bool {
+		return slices.ContainsFunc(all, func(other recordIndexEntry) bool { return other.bucket == k.bucket && bytes.Equal(other.key, k.key) })
+	}
+	for _, k := range old {
+		if !in(next, k) {
+			u.delete(k.bucket, k.key)
+		}
+	}
+	for _, k := range next {
+		if !in(old, k) {
+			u.put(k.bucket, k.key, k.value)
+		}
+	}
 }
 
 func checkIndexes(indexes []storage.RecordIndex) error {
@@ -97,8 +113,11 @@ func checkIndexes(indexes []storage.RecordIndex) error {
 
 func (u *unit) checkUnique(c storage.PutRecord) error {
 	for _, x := range c.Indexes {
+		if !x.Unique {
+			continue
+		}
 		holder := u.get(bucketRecordIndex, recordKey(c.Collection, x.Name, x.Value))
-		if x.Unique && holder != nil && string(holder) != c.ID {
+		if holder != nil && string(holder) != c.ID {
 			return fmt.Errorf("%w: another record has this value of the unique index %s", storage.ErrConflict, x.Name)
 		}
 	}
@@ -125,12 +144,6 @@ func recordKeys(collection, id string, r recordRow) []recordIndexEntry {
 	return keys
 }
 
-func (u *unit) dropRecordKeys(collection, id string, r recordRow) {
-	for _, k := range recordKeys(collection, id, r) {
-		u.delete(k.bucket, k.key)
-	}
-}
-
 func prepareDeleteRecord(c storage.DeleteRecord) (operation, error) {
 	if err := recordName(c.Collection, c.ID); err != nil {
 		return nil, err
@@ -147,7 +160,7 @@ func prepareDeleteRecord(c storage.DeleteRecord) (operation, error) {
 		if c.IfVersion != storage.AnyVersion && c.IfVersion != old.version {
 			return versionConflict(old.version, c.IfVersion)
 		}
-		u.dropRecordKeys(c.Collection, c.ID, old)
+		u.moveRecordKeys(recordKeys(c.Collection, c.ID, old), nil)
 		u.delete(bucketRecord, key)
 		return nil
 	}, nil
@@ -180,9 +193,9 @@ func (u *unit) uses(key []byte) (uint32, error) {
 }
 
 func parseUses(key, sealed []byte) (uint32, error) {
-	value, ok := unseal(key, sealed)
-	if !ok {
-		return 0, errChecksum
+	value, err := unseal(key, sealed)
+	if err != nil {
+		return 0, err
 	}
 	if len(value) != 4 {
 		return 0, errRow
@@ -263,9 +276,9 @@ func marshalCRL(key []byte, number uint64, der []byte) []byte {
 }
 
 func parseCRL(key, sealed []byte) (storage.CRL, error) {
-	value, ok := unseal(key, sealed)
-	if !ok {
-		return storage.CRL{}, errChecksum
+	value, err := unseal(key, sealed)
+	if err != nil {
+		return storage.CRL{}, err
 	}
 	if len(value) < 8 {
 		return storage.CRL{}, errRow

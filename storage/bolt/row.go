@@ -12,11 +12,15 @@ import (
 
 // row is what the store keeps of a certificate besides its intent's entry:
 //
-//	uint8 state; uint8 revoked (0 or 1); uint16 shard; uint64 index;
+//	uint8 state; uint8 flags; uint16 shard; uint64 index;
 //	state Reserved:  opaque incarnation[16]; int64 deadline in ms
 //	state Abandoned: uint64 index of the entry that says so
 //	revoked:         uint64 index of the entry; uint8 reason; int64 date in ms
+//
+// A certificate that was taken back from a copy of the ledger (flag 2) has no place
+// under its request key and among the unresolved: nobody knows whether it was signed.
 type row struct {
+	taken       bool
 	state       storage.State
 	shard       uint16
 	index       uint64
@@ -32,6 +36,12 @@ type revocation struct {
 	at     int64 // Unix milliseconds
 }
 
+// The flags of a row.
+const (
+	flagRevoked = 1
+	flagTaken   = 2
+)
+
 func (r row) marshal(key []byte) []byte {
 	out := make([]byte, 0, 64)
 	out = append(out, byte(r.state), 0)
@@ -44,8 +54,11 @@ func (r row) marshal(key []byte) []byte {
 	case storage.Abandoned:
 		out = binary.BigEndian.AppendUint64(out, r.abandoned)
 	}
+	if r.taken {
+		out[1] |= flagTaken
+	}
 	if r.revocation != nil {
-		out[1] = 1
+		out[1] |= flagRevoked
 		out = binary.BigEndian.AppendUint64(out, r.revocation.index)
 		out = append(out, byte(r.revocation.reason))
 		out = binary.BigEndian.AppendUint64(out, uint64(r.revocation.at))
@@ -54,17 +67,17 @@ func (r row) marshal(key []byte) []byte {
 }
 
 func parseRow(key, sealed []byte) (row, error) {
-	value, ok := unseal(key, sealed)
-	if !ok {
-		return row{}, errChecksum
+	value, err := unseal(key, sealed)
+	if err != nil {
+		return row{}, err
 	}
 	var r row
-	var state, revoked uint8
+	var state, flags uint8
 	s := cryptobyte.String(value)
-	ok = s.ReadUint8(&state) && s.ReadUint8(&revoked) && revoked <= 1 && s.ReadUint16(&r.shard) && s.ReadUint64(&r.index)
-	r.state = storage.State(state)
+	ok := s.ReadUint8(&state) && s.ReadUint8(&flags) && flags <= flagRevoked|flagTaken && s.ReadUint16(&r.shard) && s.ReadUint64(&r.index)
+	r.state, r.taken = storage.State(state), flags&flagTaken != 0
 	ok = ok && r.readState(&s)
-	if ok && revoked == 1 {
+	if ok && flags&flagRevoked != 0 {
 		r.revocation = &revocation{}
 		ok = r.revocation.read(&s)
 	}
@@ -108,9 +121,9 @@ func revokedLine(key []byte, notAfter time.Time, v revocation) []byte {
 }
 
 func parseRevokedLine(key, sealed []byte) (notAfter int64, line storage.Revoked, err error) {
-	value, ok := unseal(key, sealed)
-	if !ok {
-		return 0, line, errChecksum
+	value, err := unseal(key, sealed)
+	if err != nil {
+		return 0, line, err
 	}
 	if len(value) != 17 || len(key) < identity.SerialSize {
 		return 0, line, errRow
@@ -159,9 +172,9 @@ func (r recordRow) marshal(key []byte) ([]byte, error) {
 
 // parseRecordRow reads a record; body is a part of sealed.
 func parseRecordRow(key, sealed []byte) (recordRow, error) {
-	value, ok := unseal(key, sealed)
-	if !ok {
-		return recordRow{}, errChecksum
+	value, err := unseal(key, sealed)
+	if err != nil {
+		return recordRow{}, err
 	}
 	var r recordRow
 	var expires uint64

@@ -127,12 +127,14 @@ func (sc *scrub) expected(index uint64, intent entry.Intent, f facts, r row, eac
 		each(k.bucket, k.key, nil)
 	}
 	at := indexKey(index)
-	if hasRequest(intent) && (r.state == storage.Reserved || r.state == storage.Issued) {
+	if hasRequest(intent) && !r.taken && (r.state == storage.Reserved || r.state == storage.Issued) {
 		each(bucketRequest, intent.RequestKey[:], at)
 	}
 	switch r.state {
 	case storage.Reserved:
-		each(bucketUnresolved, at, nil)
+		if !r.taken {
+			each(bucketUnresolved, at, nil)
+		}
 	case storage.Issued:
 		tail := sc.tx.Bucket([]byte(bucketSig)).Get(at)
 		each(bucketSig, at, tail)

@@ -20,7 +20,9 @@ type operation func(*unit) error
 // all its preconditions have held, so that it can be dropped without a trace.
 type unit struct {
 	tx      *bbolt.Tx
-	at      time.Time // of its entries
+	at      time.Time // of its entries; of the last one if they are restored
+	last    time.Time // of the last entry before them
+	restore bool      // its entries are restored
 	base    uint64    // index of its first entry
 	entries [][]byte
 	order   []string
@@ -34,8 +36,8 @@ type write struct {
 	gone   bool
 }
 
-func newUnit(tx *bbolt.Tx, base uint64, at time.Time) *unit {
-	return &unit{tx: tx, at: at, base: base, writes: map[string]write{}}
+func newUnit(tx *bbolt.Tx, base uint64, at, last time.Time) *unit {
+	return &unit{tx: tx, at: at, last: last, base: base, writes: map[string]write{}}
 }
 
 func (u *unit) get(b bucket, key []byte) []byte {
@@ -72,6 +74,9 @@ func (u *unit) set(w write) {
 
 // append gives the entry its place.
 func (u *unit) append(d entry.Draft) (uint64, error) {
+	if u.restore {
+		return 0, errMixed
+	}
 	raw, err := d.Marshal(u.at)
 	if err != nil {
 		return 0, err

@@ -185,13 +185,32 @@ func (s *Store) fail(batch []*job, cause error) {
 	}
 }
 
-// transact does the units of a batch in one transaction. What it returns is the
-// failure of the transaction; the units' own errors are in their jobs.
-func (s *Store) transact(batch []*job) (err error) {
+// roomy is more than one transaction grows the file by.
+const roomy = 4 << 30
+
+// transact does the units of a batch in one transaction, and shows the readers
+// what it has left. What it returns is the failure of the transaction; the units'
+// own errors are in their jobs.
+func (s *Store) transact(batch []*job) error {
+	do := func() error {
+		changed, err := s.attempt(batch)
+		if err != nil || !changed && s.snapshots.last != nil {
+			return err
+		}
+		return s.snapshots.renew(s.db)
+	}
+	if s.size+min(roomy, mapSize()/2) > s.mapped {
+		return s.snapshots.exclusive(do)
+	}
+	return do()
+}
+
+// attempt is one transaction. changed tells whether it has written.
+func (s *Store) attempt(batch []*job) (changed bool, err error) {
 	defer guard(&err)()
 	tx, err := s.db.Begin(true)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() {
 		if rerr := tx.Rollback(); rerr != nil && !errors.Is(rerr, bberrors.ErrTxClosed) {
@@ -213,13 +232,13 @@ func (s *Store) transact(batch []*job) (err error) {
 			continue
 		}
 		if err := w.do(j); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if !w.changed {
-		return nil
+		return false, nil
 	}
-	return s.settle(w)
+	return true, s.settle(w)
 }
 
 // work is a transaction under way.
@@ -235,7 +254,7 @@ type work struct {
 // do carries out one unit. What it returns ends the whole transaction; the
 // unit's own error is in its job.
 func (w *work) do(j *job) error {
-	u := newUnit(w.tx, w.edge.Size(), later(w.now, w.last))
+	u := newUnit(w.tx, w.edge.Size(), later(w.now, w.last), w.last)
 	if j.err = u.run(j.ops); j.err == nil {
 		return w.take(u, j)
 	}

@@ -242,7 +242,7 @@ func TestNewerFormat(t *testing.T) {
 	s := newStore(t, Config{})
 	key := []byte(keyFormat)
 	if err := s.db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(bucketMeta)).Put(key, seal(key, binary.BigEndian.AppendUint32(nil, format+1)))
+		return tx.Bucket([]byte(bucketMeta)).Put(key, mark(key, binary.BigEndian.AppendUint32(nil, format+1)))
 	}); err != nil {
 		t.Fatal(err)
 	}

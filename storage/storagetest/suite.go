@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store, reopen func(t *tes
 		{"paging under writes", testPagingUnderWrites},
 		{"revoked", testRevoked},
 		{"crl numbers", testCRLNumbers},
+		{"restore", testRestore},
+		{"restore what does not follow", testRestoreRefusals},
 		{"reopen", testReopen},
 		{"cancelled", testCancelled},
 	} {

@@ -218,7 +218,7 @@ type Certificate struct {
 	CrlShard uint32 `protobuf:"varint,20,opt,name=crl_shard,json=crlShard,proto3" json:"crl_shard,omitempty"`
 	// Key algorithm by the names of the policy: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048 … An open set.
 	KeyAlgorithm string `protobuf:"bytes,21,opt,name=key_algorithm,json=keyAlgorithm,proto3" json:"key_algorithm,omitempty"`
-	// A later certificate with the same names and owner exists.
+	// A later certificate with the same names, owner and profile exists.
 	Superseded bool `protobuf:"varint,22,opt,name=superseded,proto3" json:"superseded,omitempty"`
 	// Set if and only if its serial is revoked.
 	Revocation *Revocation `protobuf:"bytes,23,opt,name=revocation,proto3" json:"revocation,omitempty"`
@@ -226,8 +226,11 @@ type Certificate struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// SHA-256 of the DER SubjectPublicKeyInfo, 64 lower-case hexadecimal digits.
 	SpkiSha256 string `protobuf:"bytes,25,opt,name=spki_sha256,json=spkiSha256,proto3" json:"spki_sha256,omitempty"`
-	// The certificate that this one replaces, by its certID (RFC 9773 §4.1). Empty: none.
-	Replaces      string `protobuf:"bytes,26,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// ID of the certificate that it was asked for to replace, as its intent in the ledger says. Empty if there is none.
+	Replaces string `protobuf:"bytes,26,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// The proof that its intent is in the ledger: a C2SP tlog-proof, text. Only where with_proof
+	// asked for it. Empty all the same: no checkpoint came in time; get it later by ledger_index.
+	LedgerProof   string `protobuf:"bytes,27,opt,name=ledger_proof,json=ledgerProof,proto3" json:"ledger_proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -444,6 +447,13 @@ func (x *Certificate) GetReplaces() string {
 	return ""
 }
 
+func (x *Certificate) GetLedgerProof() string {
+	if x != nil {
+		return x.LedgerProof
+	}
+	return ""
+}
+
 // Revocation is when and why a certificate was revoked.
 type Revocation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -503,7 +513,7 @@ var File_certwright_v1_certificate_proto protoreflect.FileDescriptor
 
 const file_certwright_v1_certificate_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcertwright/v1/certificate.proto\x12\rcertwright.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\t\n" +
+	"\x1fcertwright/v1/certificate.proto\x12\rcertwright.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\t\n" +
 	"\vCertificate\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x03R\x02id\x12\x1b\n" +
 	"\x06serial\x18\x02 \x01(\tB\x03\xe0A\x03R\x06serial\x12\x15\n" +
@@ -538,7 +548,8 @@ const file_certwright_v1_certificate_proto_rawDesc = "" +
 	"createTime\x12$\n" +
 	"\vspki_sha256\x18\x19 \x01(\tB\x03\xe0A\x03R\n" +
 	"spkiSha256\x12\x1f\n" +
-	"\breplaces\x18\x1a \x01(\tB\x03\xe0A\x03R\breplaces\x1a9\n" +
+	"\breplaces\x18\x1a \x01(\tB\x03\xe0A\x03R\breplaces\x12&\n" +
+	"\fledger_proof\x18\x1b \x01(\tB\x03\xe0A\x03R\vledgerProof\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +

@@ -97,7 +97,10 @@ type SignCertificateRequest struct {
 	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Only decide (AIP-163): nothing is signed or recorded, and the answer has no id, serial and
 	// pem but the issuer, grant, owner, names and validity that a certificate would have.
-	ValidateOnly  bool `protobuf:"varint,7,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,7,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Wait until a signed checkpoint covers the certificate, about a second, and answer with its
+	// proof in ledger_proof. The certificate is issued all the same if none comes in 15 s.
+	WithProof     bool `protobuf:"varint,8,opt,name=with_proof,json=withProof,proto3" json:"with_proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,6 +180,13 @@ func (x *SignCertificateRequest) GetRequestId() string {
 func (x *SignCertificateRequest) GetValidateOnly() bool {
 	if x != nil {
 		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *SignCertificateRequest) GetWithProof() bool {
+	if x != nil {
+		return x.WithProof
 	}
 	return false
 }
@@ -1077,7 +1087,7 @@ var File_certwright_v1_certificate_service_proto protoreflect.FileDescriptor
 
 const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\n" +
-	"'certwright/v1/certificate_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1fcertwright/v1/certificate.proto\x1a%certwright/v1/operation_service.proto\x1a\x1dcertwright/v1/violation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xfe\x02\n" +
+	"'certwright/v1/certificate_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1fcertwright/v1/certificate.proto\x1a%certwright/v1/operation_service.proto\x1a\x1dcertwright/v1/violation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xa2\x03\n" +
 	"\x16SignCertificateRequest\x12\x15\n" +
 	"\x03csr\x18\x01 \x01(\tB\x03\xe0A\x02R\x03csr\x12\x1d\n" +
 	"\aprofile\x18\x02 \x01(\tB\x03\xe0A\x01R\aprofile\x12:\n" +
@@ -1086,7 +1096,9 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\x06labels\x18\x05 \x03(\v21.certwright.v1.SignCertificateRequest.LabelsEntryB\x03\xe0A\x01R\x06labels\x12\"\n" +
 	"\n" +
 	"request_id\x18\x06 \x01(\tB\x03\xe0A\x01R\trequestId\x12(\n" +
-	"\rvalidate_only\x18\a \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x1a9\n" +
+	"\rvalidate_only\x18\a \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12\"\n" +
+	"\n" +
+	"with_proof\x18\b \x01(\bB\x03\xe0A\x01R\twithProof\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\",\n" +

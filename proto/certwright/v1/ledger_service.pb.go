@@ -109,7 +109,7 @@ func (x LedgerEntry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LedgerEntry_Kind.Descriptor instead.
 func (LedgerEntry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{2, 0}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // GetHeadRequest asks for the head.
@@ -167,7 +167,9 @@ type LedgerHead struct {
 	// The note verifier key of the checkpoint's signer: "name+hash+key".
 	VerifierKey string `protobuf:"bytes,7,opt,name=verifier_key,json=verifierKey,proto3" json:"verifier_key,omitempty"`
 	// Time of the newest entry.
-	EntryTime     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=entry_time,json=entryTime,proto3" json:"entry_time,omitempty"`
+	EntryTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=entry_time,json=entryTime,proto3" json:"entry_time,omitempty"`
+	// Whether what the issuers' keys have signed is in the ledger, as of the last few seconds.
+	Completeness  *Completeness `protobuf:"bytes,9,opt,name=completeness,proto3" json:"completeness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -258,6 +260,198 @@ func (x *LedgerHead) GetEntryTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *LedgerHead) GetCompleteness() *Completeness {
+	if x != nil {
+		return x.Completeness
+	}
+	return nil
+}
+
+// Completeness compares the certificates that the issuers' keys have signed, counted at the keys,
+// with the intents in the ledger.
+type Completeness struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Signatures for certificates, counted at the keys.
+	Signatures uint64 `protobuf:"varint,1,opt,name=signatures,proto3" json:"signatures,omitempty"`
+	// Intents in the ledger in the same time.
+	Intents uint64 `protobuf:"varint,2,opt,name=intents,proto3" json:"intents,omitempty"`
+	// Intents among them that were given up; some of these were signed.
+	Abandoned uint64 `protobuf:"varint,3,opt,name=abandoned,proto3" json:"abandoned,omitempty"`
+	// Further intents, of runs that ended without writing down their count (a kill, a power cut):
+	// what was signed for them is not known.
+	Uncounted uint64 `protobuf:"varint,4,opt,name=uncounted,proto3" json:"uncounted,omitempty"`
+	// Signatures too many, or too few. 0: they agree.
+	Difference int64 `protobuf:"varint,5,opt,name=difference,proto3" json:"difference,omitempty"`
+	// What differs, one sentence. Empty: nothing.
+	Detail        string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Completeness) Reset() {
+	*x = Completeness{}
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Completeness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Completeness) ProtoMessage() {}
+
+func (x *Completeness) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Completeness.ProtoReflect.Descriptor instead.
+func (*Completeness) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Completeness) GetSignatures() uint64 {
+	if x != nil {
+		return x.Signatures
+	}
+	return 0
+}
+
+func (x *Completeness) GetIntents() uint64 {
+	if x != nil {
+		return x.Intents
+	}
+	return 0
+}
+
+func (x *Completeness) GetAbandoned() uint64 {
+	if x != nil {
+		return x.Abandoned
+	}
+	return 0
+}
+
+func (x *Completeness) GetUncounted() uint64 {
+	if x != nil {
+		return x.Uncounted
+	}
+	return 0
+}
+
+func (x *Completeness) GetDifference() int64 {
+	if x != nil {
+		return x.Difference
+	}
+	return 0
+}
+
+func (x *Completeness) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// GetFileRequest names a file.
+type GetFileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "checkpoint", "tile/0/000", "tile/1/x001/234.p/17", "tile/entries/000" and so on.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFileRequest) Reset() {
+	*x = GetFileRequest{}
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFileRequest) ProtoMessage() {}
+
+func (x *GetFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFileRequest.ProtoReflect.Descriptor instead.
+func (*GetFileRequest) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetFileRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// LedgerFile is one file of the published ledger.
+type LedgerFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its octets.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerFile) Reset() {
+	*x = LedgerFile{}
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerFile) ProtoMessage() {}
+
+func (x *LedgerFile) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerFile.ProtoReflect.Descriptor instead.
+func (*LedgerFile) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *LedgerFile) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // LedgerEntry is one entry: verbatim as it was hashed, and decoded for reading.
 type LedgerEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -288,7 +482,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[2]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +494,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[2]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +507,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{2}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LedgerEntry) GetIndex() uint64 {
@@ -397,7 +591,7 @@ type GetEntryRequest struct {
 
 func (x *GetEntryRequest) Reset() {
 	*x = GetEntryRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[3]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +603,7 @@ func (x *GetEntryRequest) String() string {
 func (*GetEntryRequest) ProtoMessage() {}
 
 func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[3]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +616,7 @@ func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryRequest.ProtoReflect.Descriptor instead.
 func (*GetEntryRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{3}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetEntryRequest) GetIndex() uint64 {
@@ -449,7 +643,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[4]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +655,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[4]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +668,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{4}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListEntriesRequest) GetPageSize() int32 {
@@ -518,7 +712,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +724,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +737,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{5}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListEntriesResponse) GetEntries() []*LedgerEntry {
@@ -573,7 +767,7 @@ type GetProofRequest struct {
 
 func (x *GetProofRequest) Reset() {
 	*x = GetProofRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +779,7 @@ func (x *GetProofRequest) String() string {
 func (*GetProofRequest) ProtoMessage() {}
 
 func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +792,7 @@ func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProofRequest.ProtoReflect.Descriptor instead.
 func (*GetProofRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{6}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetProofRequest) GetIndex() uint64 {
@@ -630,14 +824,17 @@ type LedgerProof struct {
 	RootHash []byte `protobuf:"bytes,5,opt,name=root_hash,json=rootHash,proto3" json:"root_hash,omitempty"`
 	// The checkpoint with that size: a signed note, text. Empty if the request named a size
 	// other than that of the newest checkpoint.
-	Checkpoint    string `protobuf:"bytes,6,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Checkpoint string `protobuf:"bytes,6,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// All of it as one file of C2SP tlog-proof, text, with the entry as its extra data. Empty
+	// without a checkpoint.
+	File          string `protobuf:"bytes,7,opt,name=file,proto3" json:"file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LedgerProof) Reset() {
 	*x = LedgerProof{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +846,7 @@ func (x *LedgerProof) String() string {
 func (*LedgerProof) ProtoMessage() {}
 
 func (x *LedgerProof) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +859,7 @@ func (x *LedgerProof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerProof.ProtoReflect.Descriptor instead.
 func (*LedgerProof) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{7}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LedgerProof) GetIndex() uint64 {
@@ -707,6 +904,13 @@ func (x *LedgerProof) GetCheckpoint() string {
 	return ""
 }
 
+func (x *LedgerProof) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
 // VerifyLedgerRequest says how deep to look.
 type VerifyLedgerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -718,7 +922,7 @@ type VerifyLedgerRequest struct {
 
 func (x *VerifyLedgerRequest) Reset() {
 	*x = VerifyLedgerRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +934,7 @@ func (x *VerifyLedgerRequest) String() string {
 func (*VerifyLedgerRequest) ProtoMessage() {}
 
 func (x *VerifyLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +947,7 @@ func (x *VerifyLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerRequest.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{8}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *VerifyLedgerRequest) GetSignatures() bool {
@@ -772,7 +976,7 @@ type VerifyLedgerResponse struct {
 
 func (x *VerifyLedgerResponse) Reset() {
 	*x = VerifyLedgerResponse{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +988,7 @@ func (x *VerifyLedgerResponse) String() string {
 func (*VerifyLedgerResponse) ProtoMessage() {}
 
 func (x *VerifyLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +1001,7 @@ func (x *VerifyLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerResponse.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{9}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VerifyLedgerResponse) GetEntriesChecked() uint64 {
@@ -853,7 +1057,7 @@ type VerifyLedgerResponse_Finding struct {
 
 func (x *VerifyLedgerResponse_Finding) Reset() {
 	*x = VerifyLedgerResponse_Finding{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +1069,7 @@ func (x *VerifyLedgerResponse_Finding) String() string {
 func (*VerifyLedgerResponse_Finding) ProtoMessage() {}
 
 func (x *VerifyLedgerResponse_Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +1082,7 @@ func (x *VerifyLedgerResponse_Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerResponse_Finding.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerResponse_Finding) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{9, 0}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{12, 0}
 }
 
 func (x *VerifyLedgerResponse_Finding) GetKind() string {
@@ -914,7 +1118,7 @@ var File_certwright_v1_ledger_service_proto protoreflect.FileDescriptor
 const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\n" +
 	"\"certwright/v1/ledger_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetHeadRequest\"\xc1\x02\n" +
+	"\x0eGetHeadRequest\"\x82\x03\n" +
 	"\n" +
 	"LedgerHead\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n" +
@@ -927,7 +1131,24 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\x0fcheckpoint_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0echeckpointTime\x12!\n" +
 	"\fverifier_key\x18\a \x01(\tR\vverifierKey\x129\n" +
 	"\n" +
-	"entry_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tentryTime\"\xfb\x04\n" +
+	"entry_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tentryTime\x12?\n" +
+	"\fcompleteness\x18\t \x01(\v2\x1b.certwright.v1.CompletenessR\fcompleteness\"\xbc\x01\n" +
+	"\fCompleteness\x12\x1e\n" +
+	"\n" +
+	"signatures\x18\x01 \x01(\x04R\n" +
+	"signatures\x12\x18\n" +
+	"\aintents\x18\x02 \x01(\x04R\aintents\x12\x1c\n" +
+	"\tabandoned\x18\x03 \x01(\x04R\tabandoned\x12\x1c\n" +
+	"\tuncounted\x18\x04 \x01(\x04R\tuncounted\x12\x1e\n" +
+	"\n" +
+	"difference\x18\x05 \x01(\x03R\n" +
+	"difference\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\")\n" +
+	"\x0eGetFileRequest\x12\x17\n" +
+	"\x04path\x18\x01 \x01(\tB\x03\xe0A\x02R\x04path\" \n" +
+	"\n" +
+	"LedgerFile\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xfb\x04\n" +
 	"\vLedgerEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x123\n" +
@@ -973,7 +1194,7 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"N\n" +
 	"\x0fGetProofRequest\x12\x19\n" +
 	"\x05index\x18\x01 \x01(\x04B\x03\xe0A\x02R\x05index\x12 \n" +
-	"\ttree_size\x18\x02 \x01(\x04B\x03\xe0A\x01R\btreeSize\"\xb2\x01\n" +
+	"\ttree_size\x18\x02 \x01(\x04B\x03\xe0A\x01R\btreeSize\"\xc6\x01\n" +
 	"\vLedgerProof\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x1b\n" +
 	"\ttree_size\x18\x02 \x01(\x04R\btreeSize\x12\x1b\n" +
@@ -982,7 +1203,8 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\troot_hash\x18\x05 \x01(\fR\brootHash\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x06 \x01(\tR\n" +
-	"checkpoint\":\n" +
+	"checkpoint\x12\x12\n" +
+	"\x04file\x18\a \x01(\tR\x04file\":\n" +
 	"\x13VerifyLedgerRequest\x12#\n" +
 	"\n" +
 	"signatures\x18\x01 \x01(\bB\x03\xe0A\x01R\n" +
@@ -998,12 +1220,13 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\fledger_index\x18\x02 \x01(\x04H\x00R\vledgerIndex\x88\x01\x01\x12\x18\n" +
 	"\asubject\x18\x03 \x01(\tR\asubject\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detailB\x0f\n" +
-	"\r_ledger_index2\xe2\x04\n" +
+	"\r_ledger_index2\xc8\x05\n" +
 	"\rLedgerService\x12f\n" +
 	"\aGetHead\x12\x1d.certwright.v1.GetHeadRequest\x1a\x19.certwright.v1.LedgerHead\"!\x9a\x8f\x19\x06\x12\x02\x05\x02\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ledger/head\x12r\n" +
 	"\bGetEntry\x12\x1e.certwright.v1.GetEntryRequest\x1a\x1a.certwright.v1.LedgerEntry\"*\x9a\x8f\x19\x04\x12\x02\x05\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/ledger/entries/{index}\x12x\n" +
 	"\vListEntries\x12!.certwright.v1.ListEntriesRequest\x1a\".certwright.v1.ListEntriesResponse\"\"\x9a\x8f\x19\x04\x12\x02\x05\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/ledger/entries\x12z\n" +
-	"\bGetProof\x12\x1e.certwright.v1.GetProofRequest\x1a\x1a.certwright.v1.LedgerProof\"2\x9a\x8f\x19\x06\x12\x02\x05\x02\x18\x02\x82\xd3\xe4\x93\x02\"\x12 /v1/ledger/entries/{index}/proof\x12\x7f\n" +
+	"\bGetProof\x12\x1e.certwright.v1.GetProofRequest\x1a\x1a.certwright.v1.LedgerProof\"2\x9a\x8f\x19\x06\x12\x02\x05\x02\x18\x02\x82\xd3\xe4\x93\x02\"\x12 /v1/ledger/entries/{index}/proof\x12d\n" +
+	"\aGetFile\x12\x1d.certwright.v1.GetFileRequest\x1a\x19.certwright.v1.LedgerFile\"\x1f\x9a\x8f\x19\x04\x12\x02\x05\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ledger/file\x12\x7f\n" +
 	"\fVerifyLedger\x12\".certwright.v1.VerifyLedgerRequest\x1a#.certwright.v1.VerifyLedgerResponse\"$\x9a\x8f\x19\x04\x12\x02\x05\x02\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/ledger:verify0\x01BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
@@ -1019,46 +1242,52 @@ func file_certwright_v1_ledger_service_proto_rawDescGZIP() []byte {
 }
 
 var file_certwright_v1_ledger_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_certwright_v1_ledger_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_certwright_v1_ledger_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_certwright_v1_ledger_service_proto_goTypes = []any{
 	(LedgerEntry_Kind)(0),                // 0: certwright.v1.LedgerEntry.Kind
 	(*GetHeadRequest)(nil),               // 1: certwright.v1.GetHeadRequest
 	(*LedgerHead)(nil),                   // 2: certwright.v1.LedgerHead
-	(*LedgerEntry)(nil),                  // 3: certwright.v1.LedgerEntry
-	(*GetEntryRequest)(nil),              // 4: certwright.v1.GetEntryRequest
-	(*ListEntriesRequest)(nil),           // 5: certwright.v1.ListEntriesRequest
-	(*ListEntriesResponse)(nil),          // 6: certwright.v1.ListEntriesResponse
-	(*GetProofRequest)(nil),              // 7: certwright.v1.GetProofRequest
-	(*LedgerProof)(nil),                  // 8: certwright.v1.LedgerProof
-	(*VerifyLedgerRequest)(nil),          // 9: certwright.v1.VerifyLedgerRequest
-	(*VerifyLedgerResponse)(nil),         // 10: certwright.v1.VerifyLedgerResponse
-	nil,                                  // 11: certwright.v1.LedgerEntry.FieldsEntry
-	(*VerifyLedgerResponse_Finding)(nil), // 12: certwright.v1.VerifyLedgerResponse.Finding
-	(*timestamppb.Timestamp)(nil),        // 13: google.protobuf.Timestamp
+	(*Completeness)(nil),                 // 3: certwright.v1.Completeness
+	(*GetFileRequest)(nil),               // 4: certwright.v1.GetFileRequest
+	(*LedgerFile)(nil),                   // 5: certwright.v1.LedgerFile
+	(*LedgerEntry)(nil),                  // 6: certwright.v1.LedgerEntry
+	(*GetEntryRequest)(nil),              // 7: certwright.v1.GetEntryRequest
+	(*ListEntriesRequest)(nil),           // 8: certwright.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),          // 9: certwright.v1.ListEntriesResponse
+	(*GetProofRequest)(nil),              // 10: certwright.v1.GetProofRequest
+	(*LedgerProof)(nil),                  // 11: certwright.v1.LedgerProof
+	(*VerifyLedgerRequest)(nil),          // 12: certwright.v1.VerifyLedgerRequest
+	(*VerifyLedgerResponse)(nil),         // 13: certwright.v1.VerifyLedgerResponse
+	nil,                                  // 14: certwright.v1.LedgerEntry.FieldsEntry
+	(*VerifyLedgerResponse_Finding)(nil), // 15: certwright.v1.VerifyLedgerResponse.Finding
+	(*timestamppb.Timestamp)(nil),        // 16: google.protobuf.Timestamp
 }
 var file_certwright_v1_ledger_service_proto_depIdxs = []int32{
-	13, // 0: certwright.v1.LedgerHead.checkpoint_time:type_name -> google.protobuf.Timestamp
-	13, // 1: certwright.v1.LedgerHead.entry_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: certwright.v1.LedgerEntry.kind:type_name -> certwright.v1.LedgerEntry.Kind
-	13, // 3: certwright.v1.LedgerEntry.time:type_name -> google.protobuf.Timestamp
-	11, // 4: certwright.v1.LedgerEntry.fields:type_name -> certwright.v1.LedgerEntry.FieldsEntry
-	3,  // 5: certwright.v1.ListEntriesResponse.entries:type_name -> certwright.v1.LedgerEntry
-	12, // 6: certwright.v1.VerifyLedgerResponse.findings:type_name -> certwright.v1.VerifyLedgerResponse.Finding
-	1,  // 7: certwright.v1.LedgerService.GetHead:input_type -> certwright.v1.GetHeadRequest
-	4,  // 8: certwright.v1.LedgerService.GetEntry:input_type -> certwright.v1.GetEntryRequest
-	5,  // 9: certwright.v1.LedgerService.ListEntries:input_type -> certwright.v1.ListEntriesRequest
-	7,  // 10: certwright.v1.LedgerService.GetProof:input_type -> certwright.v1.GetProofRequest
-	9,  // 11: certwright.v1.LedgerService.VerifyLedger:input_type -> certwright.v1.VerifyLedgerRequest
-	2,  // 12: certwright.v1.LedgerService.GetHead:output_type -> certwright.v1.LedgerHead
-	3,  // 13: certwright.v1.LedgerService.GetEntry:output_type -> certwright.v1.LedgerEntry
-	6,  // 14: certwright.v1.LedgerService.ListEntries:output_type -> certwright.v1.ListEntriesResponse
-	8,  // 15: certwright.v1.LedgerService.GetProof:output_type -> certwright.v1.LedgerProof
-	10, // 16: certwright.v1.LedgerService.VerifyLedger:output_type -> certwright.v1.VerifyLedgerResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	16, // 0: certwright.v1.LedgerHead.checkpoint_time:type_name -> google.protobuf.Timestamp
+	16, // 1: certwright.v1.LedgerHead.entry_time:type_name -> google.protobuf.Timestamp
+	3,  // 2: certwright.v1.LedgerHead.completeness:type_name -> certwright.v1.Completeness
+	0,  // 3: certwright.v1.LedgerEntry.kind:type_name -> certwright.v1.LedgerEntry.Kind
+	16, // 4: certwright.v1.LedgerEntry.time:type_name -> google.protobuf.Timestamp
+	14, // 5: certwright.v1.LedgerEntry.fields:type_name -> certwright.v1.LedgerEntry.FieldsEntry
+	6,  // 6: certwright.v1.ListEntriesResponse.entries:type_name -> certwright.v1.LedgerEntry
+	15, // 7: certwright.v1.VerifyLedgerResponse.findings:type_name -> certwright.v1.VerifyLedgerResponse.Finding
+	1,  // 8: certwright.v1.LedgerService.GetHead:input_type -> certwright.v1.GetHeadRequest
+	7,  // 9: certwright.v1.LedgerService.GetEntry:input_type -> certwright.v1.GetEntryRequest
+	8,  // 10: certwright.v1.LedgerService.ListEntries:input_type -> certwright.v1.ListEntriesRequest
+	10, // 11: certwright.v1.LedgerService.GetProof:input_type -> certwright.v1.GetProofRequest
+	4,  // 12: certwright.v1.LedgerService.GetFile:input_type -> certwright.v1.GetFileRequest
+	12, // 13: certwright.v1.LedgerService.VerifyLedger:input_type -> certwright.v1.VerifyLedgerRequest
+	2,  // 14: certwright.v1.LedgerService.GetHead:output_type -> certwright.v1.LedgerHead
+	6,  // 15: certwright.v1.LedgerService.GetEntry:output_type -> certwright.v1.LedgerEntry
+	9,  // 16: certwright.v1.LedgerService.ListEntries:output_type -> certwright.v1.ListEntriesResponse
+	11, // 17: certwright.v1.LedgerService.GetProof:output_type -> certwright.v1.LedgerProof
+	5,  // 18: certwright.v1.LedgerService.GetFile:output_type -> certwright.v1.LedgerFile
+	13, // 19: certwright.v1.LedgerService.VerifyLedger:output_type -> certwright.v1.VerifyLedgerResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_certwright_v1_ledger_service_proto_init() }
@@ -1067,14 +1296,14 @@ func file_certwright_v1_ledger_service_proto_init() {
 		return
 	}
 	file_certwright_v1_authorization_proto_init()
-	file_certwright_v1_ledger_service_proto_msgTypes[11].OneofWrappers = []any{}
+	file_certwright_v1_ledger_service_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_ledger_service_proto_rawDesc), len(file_certwright_v1_ledger_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

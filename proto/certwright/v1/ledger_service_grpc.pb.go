@@ -23,6 +23,7 @@ const (
 	LedgerService_GetEntry_FullMethodName     = "/certwright.v1.LedgerService/GetEntry"
 	LedgerService_ListEntries_FullMethodName  = "/certwright.v1.LedgerService/ListEntries"
 	LedgerService_GetProof_FullMethodName     = "/certwright.v1.LedgerService/GetProof"
+	LedgerService_GetFile_FullMethodName      = "/certwright.v1.LedgerService/GetFile"
 	LedgerService_VerifyLedger_FullMethodName = "/certwright.v1.LedgerService/VerifyLedger"
 )
 
@@ -48,6 +49,11 @@ type LedgerServiceClient interface {
 	// Errors: NOT_FOUND for an index beyond the ledger; FAILED_PRECONDITION for an entry that is
 	// newer than the newest checkpoint: try again in a second.
 	GetProof(ctx context.Context, in *GetProofRequest, opts ...grpc.CallOption) (*LedgerProof, error)
+	// Get one file of the ledger as it is published by C2SP tlog-tiles under /ledger/: the newest
+	// checkpoint, a tile of hashes, or a bundle of entries.
+	//
+	// Errors: NOT_FOUND for a path of no file, and for one beyond the newest checkpoint.
+	GetFile(ctx context.Context, in *GetFileRequest, opts ...grpc.CallOption) (*LedgerFile, error)
 	// Verify the whole ledger: recompute every hash and match every stored certificate with its entry.
 	//
 	// Streams progress; the last message has done set. What is wrong comes as findings, not as an error.
@@ -102,6 +108,16 @@ func (c *ledgerServiceClient) GetProof(ctx context.Context, in *GetProofRequest,
 	return out, nil
 }
 
+func (c *ledgerServiceClient) GetFile(ctx context.Context, in *GetFileRequest, opts ...grpc.CallOption) (*LedgerFile, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LedgerFile)
+	err := c.cc.Invoke(ctx, LedgerService_GetFile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ledgerServiceClient) VerifyLedger(ctx context.Context, in *VerifyLedgerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyLedgerResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &LedgerService_ServiceDesc.Streams[0], LedgerService_VerifyLedger_FullMethodName, cOpts...)
@@ -143,6 +159,11 @@ type LedgerServiceServer interface {
 	// Errors: NOT_FOUND for an index beyond the ledger; FAILED_PRECONDITION for an entry that is
 	// newer than the newest checkpoint: try again in a second.
 	GetProof(context.Context, *GetProofRequest) (*LedgerProof, error)
+	// Get one file of the ledger as it is published by C2SP tlog-tiles under /ledger/: the newest
+	// checkpoint, a tile of hashes, or a bundle of entries.
+	//
+	// Errors: NOT_FOUND for a path of no file, and for one beyond the newest checkpoint.
+	GetFile(context.Context, *GetFileRequest) (*LedgerFile, error)
 	// Verify the whole ledger: recompute every hash and match every stored certificate with its entry.
 	//
 	// Streams progress; the last message has done set. What is wrong comes as findings, not as an error.
@@ -168,6 +189,9 @@ func (UnimplementedLedgerServiceServer) ListEntries(context.Context, *ListEntrie
 }
 func (UnimplementedLedgerServiceServer) GetProof(context.Context, *GetProofRequest) (*LedgerProof, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetProof not implemented")
+}
+func (UnimplementedLedgerServiceServer) GetFile(context.Context, *GetFileRequest) (*LedgerFile, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetFile not implemented")
 }
 func (UnimplementedLedgerServiceServer) VerifyLedger(*VerifyLedgerRequest, grpc.ServerStreamingServer[VerifyLedgerResponse]) error {
 	return status.Error(codes.Unimplemented, "method VerifyLedger not implemented")
@@ -265,6 +289,24 @@ func _LedgerService_GetProof_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LedgerService_GetFile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetFileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).GetFile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_GetFile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).GetFile(ctx, req.(*GetFileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _LedgerService_VerifyLedger_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(VerifyLedgerRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -298,6 +340,10 @@ var LedgerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetProof",
 			Handler:    _LedgerService_GetProof_Handler,
+		},
+		{
+			MethodName: "GetFile",
+			Handler:    _LedgerService_GetFile_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -138,7 +138,8 @@ type BulkRevocation struct {
 	Revoked uint64 `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`
 	// By owner, most first, at most 100.
 	Owners []*BulkRevocation_OwnerCount `protobuf:"bytes,6,rep,name=owners,proto3" json:"owners,omitempty"`
-	// How many lines of renewal are hit: certificates of one owner with the same names.
+	// How many lines of renewal are hit: certificates of one owner and profile with the same
+	// names.
 	Lineages uint64 `protobuf:"varint,7,opt,name=lineages,proto3" json:"lineages,omitempty"`
 	// How many of these lose their newest valid certificate, and so have none left to serve with.
 	LineagesLost uint64 `protobuf:"varint,8,opt,name=lineages_lost,json=lineagesLost,proto3" json:"lineages_lost,omitempty"`

@@ -120,7 +120,9 @@ type Order struct {
 	// SHA-256 of that policy document.
 	PolicyVersion string `protobuf:"bytes,14,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
 	// Owner of the certificate.
-	Owner         string `protobuf:"bytes,15,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,15,opt,name=owner,proto3" json:"owner,omitempty"`
+	// ID of the certificate that its certificate replaces, as the ledger has it.
+	ReplacesId    string `protobuf:"bytes,16,opt,name=replaces_id,json=replacesId,proto3" json:"replaces_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,6 +258,13 @@ func (x *Order) GetPolicyVersion() string {
 func (x *Order) GetOwner() string {
 	if x != nil {
 		return x.Owner
+	}
+	return ""
+}
+
+func (x *Order) GetReplacesId() string {
+	if x != nil {
+		return x.ReplacesId
 	}
 	return ""
 }
@@ -821,7 +830,7 @@ var File_certwright_v1_order_service_proto protoreflect.FileDescriptor
 
 const file_certwright_v1_order_service_proto_rawDesc = "" +
 	"\n" +
-	"!certwright/v1/order_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x05\n" +
+	"!certwright/v1/order_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x05\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x120\n" +
@@ -840,7 +849,9 @@ const file_certwright_v1_order_service_proto_rawDesc = "" +
 	"\fledger_index\x18\f \x01(\x04H\x00R\vledgerIndex\x88\x01\x01\x12\x14\n" +
 	"\x05grant\x18\r \x01(\tR\x05grant\x12%\n" +
 	"\x0epolicy_version\x18\x0e \x01(\tR\rpolicyVersion\x12\x14\n" +
-	"\x05owner\x18\x0f \x01(\tR\x05owner\"^\n" +
+	"\x05owner\x18\x0f \x01(\tR\x05owner\x12\x1f\n" +
+	"\vreplaces_id\x18\x10 \x01(\tR\n" +
+	"replacesId\"^\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\t\n" +

@@ -1,0 +1,71 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/storage"
+)
+
+// Restorer follows a recovery of the ledger. Tokens that were made or revoked in
+// entries that come back are lost: what they were stands in no entry, and a token
+// that was revoked must not live on. Certificates that come back count as uses.
+type Restorer struct {
+	store storage.RecordReader
+	lost  map[string]bool
+}
+
+// NewRestorer reads from the store into which entries come back.
+func NewRestorer(store storage.RecordReader) *Restorer {
+	return &Restorer{store: store, lost: map[string]bool{}}
+}
+
+// Back takes up an entry that comes back; raw is its encoding.
+func (r *Restorer) Back(e entry.Entry, body entry.Body) ([]storage.Command, error) {
+	switch b := body.(type) {
+	case entry.Action:
+		if b.Action == actionCreated || b.Action == actionRevoked {
+			r.lost[b.Target] = true
+		}
+	case entry.Intent:
+		id, ok := strings.CutPrefix(e.Actor, string(identity.Token)+":")
+		if !ok {
+			return nil, nil
+		}
+		use := useOf(id, b.RequestKey)
+		if b.RequestKey == ([32]byte{}) {
+			use = merkle.LeafHash(b.TBS) // any value that stands for this one
+		}
+		return []storage.Command{storage.UseToken{ID: id, For: use, Max: math.MaxUint32}}, nil
+	}
+	return nil, nil
+}
+
+// Last takes the lost tokens away and says so in the ledger, in the name of actor.
+func (r *Restorer) Last(ctx context.Context, actor string) ([]storage.Command, error) {
+	var out []storage.Command
+	for _, id := range slices.Sorted(maps.Keys(r.lost)) {
+		d, err := entry.Action{Action: actionLost, Target: id}.Draft(actor)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, storage.AppendEntry{Entry: d})
+		switch _, err := r.store.Record(ctx, collection, id); {
+		case err == nil:
+			out = append(out, storage.DeleteRecord{Collection: collection, ID: id, IfVersion: storage.AnyVersion})
+		case !errors.Is(err, storage.ErrNotFound):
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Lost is how many tokens were lost.
+func (r *Restorer) Lost() int { return len(r.lost) }

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+)
+
+// confirm asks on standard error and reads the answer from standard input. What is
+// not a yes is exitConflict.
+func (a *app) confirm(question string) error {
+	answer, err := a.answer(question + " [y/N] ")
+	if err != nil {
+		return err
+	}
+	switch strings.ToLower(answer) {
+	case "y", "yes":
+		return nil
+	}
+	return failf(exitConflict, "nothing was changed, as you said")
+}
+
+// confirmTyped asks for a word to be typed, for what is hard to take back. What is
+// not the word is exitConflict.
+func (a *app) confirmTyped(question, word string) error {
+	answer, err := a.answer(fmt.Sprintf("%s Type %s to go on: ", question, word))
+	if err != nil {
+		return err
+	}
+	if answer != word {
+		return failf(exitConflict, "that was not %s, so nothing was changed", word)
+	}
+	return nil
+}
+
+// answer is the line that answers a question, without the space around it. No line
+// at all is exitConflict.
+func (a *app) answer(question string) (string, error) {
+	_, _ = fmt.Fprint(a.err, question)
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil && line == "" {
+		_, _ = fmt.Fprintln(a.err)
+		return "", failf(exitConflict, "nobody answered the question, so nothing was changed; give --yes in a script")
+	}
+	return strings.TrimSpace(line), nil
+}

@@ -1,0 +1,98 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/merkle/layout"
+)
+
+// maxCheckpoint is the largest checkpoint file, with signatures of many witnesses.
+const maxCheckpoint = 1 << 20
+
+// Folder is a copy of the ledger as C2SP tlog-tiles lays it out: "checkpoint" and
+// the entry bundles "tile/entries/<N>[.p/<W>]". Nothing in it is trusted.
+type Folder struct {
+	Checkpoint Checkpoint
+	epoch      uint64
+	dir        string
+	n          uint64 // of the bundle that was read last
+	bundle     [][]byte
+}
+
+// OpenFolder reads the checkpoint of a copy and checks it. It must be of the ledger
+// with this first origin; verifierKey is that of any of its epochs.
+func OpenFolder(dir, first, verifierKey string) (*Folder, error) {
+	signed, err := readLimited(filepath.Join(dir, layout.Checkpoint), maxCheckpoint)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is no copy of a ledger: it has no file \"checkpoint\"", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	cp, epoch, ok := anyEpoch(signed, first, verifierKey)
+	if !ok {
+		return nil, fmt.Errorf("the checkpoint in %s was not signed by this ledger's key for the origin %q", dir, first)
+	}
+	return &Folder{Checkpoint: cp, epoch: epoch, dir: dir}, nil
+}
+
+// Entry is the raw entry at index, below the checkpoint's size.
+func (f *Folder) Entry(index uint64) ([]byte, error) {
+	if index >= f.Checkpoint.Size {
+		return nil, fmt.Errorf("the copy has no entry %d: it has %d", index, f.Checkpoint.Size)
+	}
+	n := index >> tileHeight
+	if f.bundle == nil || f.n != n {
+		bundle, err := f.read(n, width(n<<tileHeight, f.Checkpoint.Size))
+		if err != nil {
+			return nil, err
+		}
+		f.n, f.bundle = n, bundle
+	}
+	return f.bundle[index-n<<tileHeight], nil
+}
+
+// read reads a bundle: the one of that width, or the full one.
+func (f *Folder) read(n uint64, width int) ([][]byte, error) {
+	bundle, err := f.file(n, width)
+	if errors.Is(err, fs.ErrNotExist) && width < merkle.TileWidth {
+		bundle, err = f.file(n, merkle.TileWidth)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("entries from %d on: %w", n*merkle.TileWidth, err)
+	}
+	return bundle, nil
+}
+
+func (f *Folder) file(n uint64, width int) ([][]byte, error) {
+	path := filepath.Join(f.dir, filepath.FromSlash(layout.Tile{Level: layout.Entries, N: n, Width: width}.Path()))
+	data, err := readLimited(path, layout.MaxBundle)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := layout.ParseBundle(data, width)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return bundle, nil
+}
+
+// readLimited reads a file of at most so many octets.
+func readLimited(path string, most int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err == nil && len(data) > most {
+		err = fmt.Errorf("%s is longer than %d octets", path, most)
+	}
+	return data, err
+}

@@ -1,0 +1,56 @@
+package ledger_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/certwright/certwright/problem"
+)
+
+// TestLockIsSwapped: the last-seen file is replaced only if it still is what this
+// server has written; else nothing is published, and health says why.
+func TestLockIsSwapped(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(t *testing.T, p *place)
+		says   string
+	}{
+		"another checkpoint": {func(t *testing.T, p *place) {
+			other := newPlace(t)
+			other.key = p.key
+			s, _ := other.store(t, false)
+			other.open(t, s)
+			write(t, p.lock, read(t, other.lock))
+		}, "it covers 1 entries"},
+		"removed": {func(t *testing.T, p *place) { remove(t, p.lock) }, "is gone"},
+		"garbage": {func(t *testing.T, p *place) { write(t, p.lock, []byte("garbage")) }, "is no checkpoint"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			s, _ := p.store(t, false)
+			l := p.open(t, s)
+			before := read(t, p.lock)
+			row.change(t, p)
+			appendEntries(t, s, 3)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := l.Run(ctx); err == nil || !strings.Contains(err.Error(), row.says) || problem.KindOf(err) != problem.FailedPrecondition {
+				t.Errorf("got %v", err)
+			}
+			if cp, _ := l.Checkpoint(t.Context()); cp.Size != 1 {
+				t.Errorf("a checkpoint of %d was published", cp.Size)
+			}
+			if l.Healthy() == nil {
+				t.Error("the ledger is healthy")
+			}
+			// What was there comes back: the loop goes on.
+			write(t, p.lock, before)
+			if err := l.Run(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if cp, _ := l.Checkpoint(t.Context()); cp.Size != 4 || string(read(t, p.lock)) != string(cp.Note) {
+				t.Errorf("checkpoint of %d", cp.Size)
+			}
+		})
+	}
+}
