@@ -44,6 +44,7 @@ build: ## build the commands into bin/
 .PHONY: man
 man: build ## write the man pages into bin/man
 	@bin/certwright man bin/man
+	@bin/certwright-audit man bin/man
 
 .PHONY: test
 test: deps lint vet proto-check build ## everything: what CI runs

@@ -4,6 +4,7 @@ package certwright_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ type house struct {
 	floors map[string]int      // room → its floor, counted from the top: a greater number is lower
 	homes  map[string][]string // import path prefix of another module → the places that may import it; "*" is everywhere
 	only   map[string][]string // package → the only rooms of this module that it may import
+	core   map[string][]string // package → the only packages that it may import beyond the standard library
 }
 
 // source is one package of this module: its path inside the module and what it imports.
@@ -84,7 +86,24 @@ func (h house) layers(s source) []string {
 	}
 	check(s.imports, false)
 	check(s.testImports, true)
-	return append(broken, h.onlyRooms(s)...)
+	return slices.Concat(broken, h.onlyRooms(s), h.onlyPackages(s))
+}
+
+// onlyPackages returns the imports of s outside its list in the core block, whoever made them.
+func (h house) onlyPackages(s source) []string {
+	var broken []string
+	for pkg, allowed := range h.core {
+		if !within(s.path, pkg) {
+			continue
+		}
+		for _, imp := range s.imports {
+			first, _, _ := strings.Cut(imp, "/")
+			if strings.Contains(first, ".") && !slices.Contains(allowed, imp) {
+				broken = append(broken, fmt.Sprintf("%s imports %s; besides the standard library it may import only %s", s.path, imp, strings.Join(allowed, ", ")))
+			}
+		}
+	}
+	return broken
 }
 
 // onlyRooms returns the imports of s outside its list in the only block. One command's packages are a place of their own: they
@@ -142,6 +161,11 @@ func TestFloors(t *testing.T) {
 			t.Error(broken)
 		}
 	}
+	for pkg := range h.core {
+		if _, err := os.Stat(pkg); err != nil {
+			t.Errorf("core: %v", err)
+		}
+	}
 }
 
 func TestThirdPartyHomes(t *testing.T) {
@@ -170,6 +194,7 @@ func TestRulesBite(t *testing.T) {
 			"go.example/any":    {"*"},
 		},
 		only: map[string][]string{"cmd/audit": {"merkle"}},
+		core: map[string][]string{"ledger/core": {module + "/merkle", "go.example/any"}},
 	}
 	ours := func(path string) string { return module + "/" + path }
 	tests := []struct {
@@ -189,6 +214,9 @@ func TestRulesBite(t *testing.T) {
 		{"code in the root", source{path: "", imports: []string{"fmt"}}, 1},
 		{"end to end", source{path: "e2e", imports: []string{ours("cmd/audit"), "go.example/db"}}, 0},
 		{"only", source{path: "cmd/audit", imports: []string{ours("merkle"), ours("ledger"), ours("cmd/other")}}, 2},
+		{"core", source{path: "ledger/core", imports: []string{"crypto/x509", ours("merkle"), "go.example/any"}}, 0},
+		{"core, more", source{path: "ledger/core", imports: []string{ours("merkle/tile"), "go.example/any/x"}}, 2},
+		{"core, in a test", source{path: "ledger/core", testImports: []string{"go.example/any/x"}}, 0},
 		{"at home", source{path: "ledger/disk", imports: []string{"go.example/db", "go.example/any/x"}}, 0},
 		{"away from home", source{path: "ledger", imports: []string{"go.example/db"}}, 1},
 		{"longest prefix", source{path: "ledger/disk", imports: []string{"go.example/db/doc"}}, 1},

@@ -148,13 +148,13 @@ func block(t *testing.T, name string) [][]string {
 // readHouse reads the floors, homes and only blocks.
 func readHouse(t *testing.T) house {
 	t.Helper()
-	h := house{floors: map[string]int{}, homes: map[string][]string{}, only: map[string][]string{}}
+	h := house{floors: map[string]int{}, homes: map[string][]string{}, only: map[string][]string{}, core: map[string][]string{}}
 	for floor, rooms := range block(t, "floors") {
 		for _, room := range rooms {
 			h.floors[room] = floor
 		}
 	}
-	for name, into := range map[string]map[string][]string{"homes": h.homes, "only": h.only} {
+	for name, into := range map[string]map[string][]string{"homes": h.homes, "only": h.only, "core": h.core} {
 		for _, fields := range block(t, name) {
 			into[fields[0]] = fields[1:]
 		}

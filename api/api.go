@@ -21,6 +21,7 @@ import (
 	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/ledger/publish"
+	"github.com/certwright/certwright/ledger/witness"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -45,6 +46,7 @@ type Config struct {
 	Policies  *ca.Policies
 	Refusals  *ca.Refusals
 	Ledger    *ledger.Log
+	Witnesses *witness.Witnesses // nil: none are asked
 	Store     Store
 	Tokens    *token.Tokens
 	Renewals  *renewal.Renewals

@@ -10,6 +10,7 @@ import (
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/ledger/witness"
 	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 	"github.com/certwright/certwright/storage"
@@ -36,6 +37,9 @@ func (s *ledgerService) GetHead(ctx context.Context, _ *certwrightv1.GetHeadRequ
 		CheckpointSize: checkpoint.Size, CheckpointTime: timestamp(checkpoint.Time),
 		VerifierKey: s.config.Ledger.VerifierKey(), EntryTime: timestamp(head.LastTime),
 	}
+	if s.config.Witnesses != nil {
+		addWitnesses(out, s.config.Witnesses)
+	}
 	if s.config.Completeness == nil {
 		return out, nil
 	}
@@ -57,6 +61,20 @@ func (s *ledgerService) GetFile(ctx context.Context, in *certwrightv1.GetFileReq
 		return nil, err
 	}
 	return &certwrightv1.LedgerFile{Data: data}, nil
+}
+
+// addWitnesses says how things stand with the witnesses.
+func addWitnesses(m *certwrightv1.LedgerHead, all *witness.Witnesses) {
+	status, _ := all.Status()
+	m.WitnessesNeeded = uint32(status.Need)
+	m.WitnessedSize, m.WitnessedCheckpoint = status.Witnessed.Size, string(status.Witnessed.Note)
+	for _, state := range status.Witnesses {
+		one := &certwrightv1.LedgerWitness{Name: state.Name, Url: state.URL, Size: state.Size, CosignTime: timestamp(state.Time)}
+		if state.Err != nil {
+			one.Error = clean(state.Err.Error())
+		}
+		m.Witnesses = append(m.Witnesses, one)
+	}
 }
 
 // GetEntry implements certwright.v1.LedgerService.

@@ -130,7 +130,7 @@ func (p published) answer(w http.ResponseWriter, r *http.Request, path string, d
 	h.Set("Content-Type", kind)
 	h.Set("Cache-Control", keep)
 	h.Set("Content-Length", strconv.Itoa(len(data)))
-	_, _ = w.Write(data) // the peer may have gone
+	_, _ = w.Write(data) //nolint:gosec // no page: its type is text or octets, and nosniff holds it; the peer may have gone
 }
 
 // acceptsGzip reads an Accept-Encoding header (RFC 9110 §12.5.3) as far as gzip goes.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -173,7 +172,7 @@ func TestCompletenessOverRestarts(t *testing.T) {
 	if _, text := httpGet("http://" + s.metrics + "/metrics"); !strings.Contains(text, "\ncertwright_ledger_completeness_difference 0\n") {
 		t.Error("the metric is not there")
 	}
-	fmt.Fprintf(t.Output(), "after a kill: %+v\n", killed)
+	t.Logf("after a kill: %+v", killed)
 }
 
 // bolts changes a stopped server's database behind its back.

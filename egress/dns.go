@@ -116,32 +116,7 @@ func (c *Client) lookupAddrs(ctx context.Context, name string) ([]netip.Addr, er
 			return addrs, nil
 		}
 	}
-	var first4, first6 *dns.Msg
-	if at := dns.CanonicalName(name); isName(at) {
-		first4, first6 = c.resolver.both(ctx, at)
-	}
-	var v4, v6 []dns.RR
-	var err4, err6 error
-	var both sync.WaitGroup
-	ctx6, cancel6 := context.WithCancel(ctx)
-	defer cancel6()
-	if first6 == nil {
-		both.Go(func() { v6, _, err6 = c.lookup(ctx6, name, dns.TypeAAAA) })
-	}
-	if v4, _, err4 = c.lookupFrom(ctx, name, dns.TypeA, first4); err4 == nil {
-		// Servers that swallow questions for AAAA do not take all the time.
-		wait := tryTime
-		if first4 != nil {
-			wait = 0
-		}
-		defer time.AfterFunc(wait, cancel6).Stop()
-	}
-	both.Wait()
-	if first6 != nil {
-		ctx, cancel := context.WithTimeout(ctx, tryTime)
-		defer cancel()
-		v6, _, err6 = c.lookupFrom(ctx, name, dns.TypeAAAA, first6)
-	}
+	v4, v6, err4, err6 := c.bothFamilies(ctx, name)
 	addrs := addresses(append(v6, v4...))
 	switch {
 	case len(addrs) > 0:
@@ -158,6 +133,36 @@ func (c *Client) lookupAddrs(ctx context.Context, name string) ([]netip.Addr, er
 		return nil, err4
 	}
 	return nil, noRecords(name, name, "address")
+}
+
+// bothFamilies looks up A and AAAA records: by one socket, as far as the first name
+// server answers, and else each by itself. Servers that swallow questions for AAAA
+// do not take all the time.
+func (c *Client) bothFamilies(ctx context.Context, name string) (v4, v6 []dns.RR, err4, err6 error) {
+	var first4, first6 *dns.Msg
+	if at := dns.CanonicalName(name); isName(at) {
+		first4, first6 = c.resolver.both(ctx, at)
+	}
+	if first6 != nil {
+		v4, _, err4 = c.lookupFrom(ctx, name, dns.TypeA, first4)
+		ctx, cancel := context.WithTimeout(ctx, tryTime)
+		defer cancel()
+		v6, _, err6 = c.lookupFrom(ctx, name, dns.TypeAAAA, first6)
+		return v4, v6, err4, err6
+	}
+	var both sync.WaitGroup
+	ctx6, cancel6 := context.WithCancel(ctx)
+	defer cancel6()
+	both.Go(func() { v6, _, err6 = c.lookup(ctx6, name, dns.TypeAAAA) })
+	if v4, _, err4 = c.lookupFrom(ctx, name, dns.TypeA, first4); err4 == nil {
+		wait := tryTime
+		if first4 != nil { // it has had that time
+			wait = 0
+		}
+		defer time.AfterFunc(wait, cancel6).Stop()
+	}
+	both.Wait()
+	return v4, v6, err4, err6
 }
 
 // addresses are those of A and AAAA records.

@@ -142,6 +142,11 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	if err != nil {
 		return nil, hop, &Error{Stage: StageURL, Host: hop.Host, Port: hop.Port, What: "the URL cannot be asked for", Hint: "check the URL"}
 	}
+	return c.send(ctx, req, hop, opts)
+}
+
+// send connects to the target of a request and exchanges it for its answer.
+func (c *Client) send(ctx context.Context, req *http.Request, hop Hop, opts Options) (*Response, Hop, error) {
 	req.Header.Set("User-Agent", orElse(opts.UserAgent, "certwright"))
 	req.Header.Set("Accept", orElse(opts.Accept, "*/*"))
 	req.Header.Set("Accept-Encoding", "identity")
@@ -157,7 +162,7 @@ func (c *Client) getOne(ctx context.Context, target *url.URL, opts Options) (*Re
 	raw := conn // conn is another one below, while this may run
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if target.Scheme == "https" {
+	if req.URL.Scheme == "https" {
 		secure := tls.Client(conn, opts.tls(hop.Host))
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, hop, exchangeError(ctx, hop, err)
@@ -185,7 +190,7 @@ func (c *Client) exchange(conn net.Conn, req *http.Request) (*Response, error) {
 	limit := &io.LimitedReader{R: conn, N: maxHeaderBytes}
 	reader := bufio.NewReaderSize(limit, 1<<10)
 	for range maxInformational {
-		answer, err := http.ReadResponse(reader, req)
+		answer, err := http.ReadResponse(reader, req) //nolint:bodyclose // read closes it; 1xx has none (RFC 9110 §15.2)
 		if err != nil && limit.N <= 0 {
 			return nil, errHeaders
 		}

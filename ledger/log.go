@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +81,7 @@ type Log struct {
 
 	mu        sync.Mutex
 	published Checkpoint
+	cosigned  []string      // the lines by which witnesses have signed it, too
 	changed   chan struct{} // closed when published changes
 	stats     Stats
 	failure   error
@@ -277,11 +279,26 @@ func refused(err error, help string) error {
 // VerifierKey is the note verifier key of this ledger's checkpoints.
 func (l *Log) VerifierKey() string { return l.signer.verifierKey }
 
-// Checkpoint is the newest published checkpoint.
+// Checkpoint is the newest published checkpoint, with the cosignatures that have
+// arrived for it.
 func (l *Log) Checkpoint(_ context.Context) (Checkpoint, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.published, nil
+	cp := l.published
+	for _, line := range l.cosigned {
+		cp.Note = append(cp.Note[:len(cp.Note):len(cp.Note)], line...)
+	}
+	return cp, nil
+}
+
+// Cosign adds a witness's signature line, which the caller has verified, to the
+// published checkpoint. If that is another one by now, it is let be.
+func (l *Log) Cosign(cp Checkpoint, line []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.published.Size == cp.Size && l.published.Root == cp.Root && !slices.Contains(l.cosigned, string(line)) {
+		l.cosigned = append(l.cosigned, string(line))
+	}
 }
 
 // Healthy is nil, or why the last step of the checkpoint loop failed: until it

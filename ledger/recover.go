@@ -142,7 +142,7 @@ func (r *Recovery) newest() (seen Checkpoint, number uint64, err error) {
 	data, err := readLimited(c.Lock, maxCheckpoint)
 	switch {
 	case err == nil:
-		ok := false
+		var ok bool
 		if seen, number, ok = anyEpoch(data, c.Origin, r.key); !ok {
 			return seen, 0, refused(fmt.Errorf("the last-seen file %s was not signed by this ledger's key for the origin %q", c.Lock, c.Origin),
 				"put back the checkpoint key and the last-seen file that belong together")

@@ -148,7 +148,7 @@ func (l *Log) publish(cp Checkpoint) error {
 	l.seen = cp.Note
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.published = cp
+	l.published, l.cosigned = cp, nil
 	l.stats.Size, l.stats.Time = cp.Size, cp.Time
 	close(l.changed)
 	l.changed = make(chan struct{})

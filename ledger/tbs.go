@@ -59,3 +59,7 @@ func parseTBS(tbs []byte) (*x509.Certificate, error) {
 	}
 	return cert, nil
 }
+
+// CertificateOf reads an intent's TBSCertificate as a certificate with an empty
+// signature.
+func CertificateOf(tbs []byte) (*x509.Certificate, error) { return parseTBS(tbs) }

@@ -267,11 +267,7 @@ func (v *verification) entry(index uint64, raw []byte) {
 	}
 	switch b := body.(type) {
 	case entry.Origin:
-		if err := v.epochs.take(index, b); err != nil {
-			v.wrong("entry", index, "", "entry %d is a genesis, and %v", index, err)
-		} else {
-			v.origin = b.Origin
-		}
+		v.genesis(index, b)
 	case entry.Intent:
 		v.intents.set(index)
 		if _, err := serialOf(b.TBS); err != nil {
@@ -285,6 +281,15 @@ func (v *verification) entry(index uint64, raw []byte) {
 		}
 	}
 	v.takeUp(index, e, body)
+}
+
+// genesis checks the begin of an epoch; from there on its origin holds.
+func (v *verification) genesis(index uint64, o entry.Origin) {
+	if err := v.epochs.take(index, o); err != nil {
+		v.wrong("entry", index, "", "entry %d is a genesis, and %v", index, err)
+		return
+	}
+	v.origin = o.Origin
 }
 
 // scrub is the last pass: what only the backend can see. What it says of an

@@ -82,8 +82,8 @@ func newEnv() (*cel.Env, error) {
 	)
 }
 
-// compileExpression compiles a boolean expression.
-func compileExpression(env *cel.Env, text string) (cel.Program, error) {
+// compileExpression compiles a boolean expression; more are options of its evaluation.
+func compileExpression(env *cel.Env, text string, more ...cel.EvalOption) (cel.Program, error) {
 	ast, issues := env.Compile(text)
 	if list := issues.Errors(); len(list) > 0 {
 		return nil, fmt.Errorf("column %d: %s", list[0].Location.Column()+1, list[0].Message)
@@ -94,7 +94,7 @@ func compileExpression(env *cel.Env, text string) (cel.Program, error) {
 	if ast.OutputType() != cel.BoolType {
 		return nil, fmt.Errorf("it is of type %s, not bool", ast.OutputType())
 	}
-	return env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit))
+	return env.Program(ast, cel.EvalOptions(append(more, cel.OptOptimize)...), cel.CostLimit(costLimit))
 }
 
 // holds evaluates an expression.

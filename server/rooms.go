@@ -24,6 +24,7 @@ import (
 	"github.com/certwright/certwright/inventory/bulk"
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/ledger/witness"
 	"github.com/certwright/certwright/ocsp"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/server/config"
@@ -38,6 +39,7 @@ type rooms struct {
 	keys      ownKeys
 	store     *bolt.Store
 	log       *ledger.Log
+	witnesses *witness.Witnesses
 	refusals  *ca.Refusals
 	policies  *ca.Policies
 	authority *ca.Authority
@@ -122,6 +124,9 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		return r, err
 	}
 	if err := r.openRevocation(ctx, s); err != nil {
+		return r, err
+	}
+	if err := r.openWitnesses(s); err != nil {
 		return r, err
 	}
 	if err := r.openACME(s, format.Server); err != nil {
@@ -211,7 +216,7 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	}
 	r.api, err = api.New(api.Config{
 		CRLs: r.crls, Bulk: r.bulk, Completeness: r.tally.Now,
-		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Store: r.store,
+		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Witnesses: r.witnesses, Store: r.store,
 		Tokens: r.tokens, Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
 		Maintenance: maintenance{clockGuard: r.clock, rooms: r, options: &s.options},
 		Roots:       []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),

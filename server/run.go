@@ -102,6 +102,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	g.serve(func(ctx context.Context) error { return serveGRPC(ctx, socket, l.socket, drainTime) })
 
 	g.work(r.authority.Run)
+	g.work(r.witnesses.Run)
 	g.work(r.refusals.Run)
 	if r.acme != nil {
 		g.work(r.acme.Run)

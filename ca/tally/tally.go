@@ -182,7 +182,7 @@ func (t *Tally) Look(ctx context.Context) error {
 	if detail := next.Detail(); (detail != "") != t.differs {
 		t.differs = detail != ""
 		if t.differs {
-			t.config.Logger.ErrorContext(ctx, detail, slog.Uint64("signatures", next.Signatures), slog.Uint64("intents", next.Intents))
+			t.config.Logger.ErrorContext(ctx, "signatures and intents differ", slog.String("detail", detail), slog.Uint64("signatures", next.Signatures), slog.Uint64("intents", next.Intents))
 		}
 	}
 	return nil

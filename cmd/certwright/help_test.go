@@ -16,7 +16,7 @@ func testApp() (*app, *bytes.Buffer, *bytes.Buffer) {
 
 // walk calls each for every command that does something.
 func walk(cmd *cobra.Command, each func(*cobra.Command)) {
-	if !cmd.HasSubCommands() {
+	if !cmd.HasSubCommands() || cmd.HasExample() {
 		each(cmd)
 	}
 	for _, sub := range cmd.Commands() {

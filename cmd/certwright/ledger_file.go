@@ -53,18 +53,8 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, show func(done, t
 			return result, err
 		}
 	}
-	if len(check.issuers) > 0 {
-		verify.Issuers = nil
-	}
-	for _, each := range check.issuers {
-		certificates, err := a.readCertificates(each)
-		if err != nil {
-			return result, err
-		}
-		verify.Issuers = append(verify.Issuers, certificates...)
-	}
-	if verify.Signatures = check.signatures; check.signatures && len(verify.Issuers) == 0 {
-		return result, usagef("--signatures needs the issuer's certificate, and there is no %s beside %s; name it with --issuer", datadir.IssuingCRT, file)
+	if err := a.issuers(check, &verify); err != nil {
+		return result, err
 	}
 	result.Findings, err = pages(ctx, file)
 	if err != nil {
@@ -97,6 +87,24 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, show func(done, t
 		return damaged(result, &problem.Problem{Reason: reasonUnreadable, Detail: err.Error()})
 	}
 	return result, err
+}
+
+// issuers are those that the signatures of certificates are checked with.
+func (a *app) issuers(check fileCheck, verify *ledger.VerifyConfig) error {
+	if len(check.issuers) > 0 {
+		verify.Issuers = nil
+	}
+	for _, each := range check.issuers {
+		certificates, err := a.readCertificates(each)
+		if err != nil {
+			return err
+		}
+		verify.Issuers = append(verify.Issuers, certificates...)
+	}
+	if verify.Signatures = check.signatures; check.signatures && len(verify.Issuers) == 0 {
+		return usagef("--signatures needs the issuer's certificate, and there is no %s beside %s; name it with --issuer", datadir.IssuingCRT, check.file)
+	}
+	return nil
 }
 
 // add takes up a finding.

@@ -20,7 +20,8 @@ Shows the ledger as it stands: how many entries, the root hash of the tree, the
 newest signed checkpoint and the key that verifies it (a note verifier key, as
 golang.org/x/mod/sumdb/note reads it). Below, the certificates that the issuers'
 keys have signed are compared with the intents in the ledger; exits with 8 if
-they differ.`,
+they differ. If witnesses are asked to cosign the checkpoints, it shows what each
+of them has cosigned last, or why it has not.`,
 		example: `
 certwright ledger status
 certwright ledger status -o json`,
@@ -38,6 +39,7 @@ certwright ledger status -o json`,
 			r := rows{portrait: true, columns: columnsOf("Origin", "Entries", "Root", "Newest entry", "Checkpoint", "Signed", "Verifier key", "Completeness")}
 			r.add(head.GetOrigin(), head.GetOrigin(), strconv.FormatUint(head.GetSize(), 10), hex.EncodeToString(head.GetRootHash()),
 				stamp(head.GetEntryTime()), strconv.FormatUint(head.GetCheckpointSize(), 10)+" entries", stamp(head.GetCheckpointTime()), head.GetVerifierKey(), completeness(head.GetCompleteness()))
+			addWitnesses(&r, head)
 			if err := a.print(head, r); err != nil {
 				return err
 			}
@@ -67,4 +69,32 @@ func completeness(c *pb.Completeness) string {
 		text = fmt.Sprintf("they differ by %+d: ", d) + text
 	}
 	return text
+}
+
+// addWitnesses adds a column for what is witnessed, and one for each witness.
+func addWitnesses(r *rows, head *pb.LedgerHead) {
+	if len(head.GetWitnesses()) == 0 {
+		return
+	}
+	add := func(title, cell string) {
+		r.columns = append(r.columns, columnsOf(title)...)
+		r.cells[0] = append(r.cells[0], cell)
+	}
+	if need := head.GetWitnessesNeeded(); need > 0 {
+		witnessed := strconv.FormatUint(head.GetWitnessedSize(), 10) + " entries"
+		if head.GetWitnessedSize() == 0 {
+			witnessed = "none yet"
+		}
+		add("Witnessed", fmt.Sprintf("%s, by %d of %d or more", witnessed, need, len(head.GetWitnesses())))
+	}
+	for _, w := range head.GetWitnesses() {
+		said := fmt.Sprintf("%d entries at %s", w.GetSize(), stamp(w.GetCosignTime()))
+		if w.GetSize() == 0 {
+			said = "nothing yet"
+		}
+		if w.GetError() != "" {
+			said += "; now: " + w.GetError()
+		}
+		add("Witness "+w.GetName(), said)
+	}
 }

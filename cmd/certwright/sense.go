@@ -26,7 +26,7 @@ func nonEmpty(cmd *cobra.Command) error {
 func (a *app) help(show func(*cobra.Command, []string)) func(*cobra.Command, []string) {
 	return func(cmd *cobra.Command, args []string) {
 		words, err := cmd.Flags().GetBool("help")
-		if err == nil && words && cmd.HasSubCommands() {
+		if err == nil && words && cmd.HasSubCommands() && !cmd.HasExample() { // what has examples takes arguments of its own
 			if a.misnamed = knownVerb(cmd, cmd.Flags().Args()); a.misnamed != nil {
 				return
 			}

@@ -68,28 +68,47 @@ func Parse(data []byte) (Proof, error) {
 	if !ok || len(lines) < 3 {
 		return Proof{}, errors.New("the proof is cut off: it has no entry, index and checkpoint")
 	}
-	raw, err := field(lines[1], "extra")
-	if err != nil {
-		return Proof{}, err
+	if checkpoint == "" || len(checkpoint) > maxCheckpoint {
+		return Proof{}, errors.New("the proof has no checkpoint, or one of more than 64 KiB")
 	}
 	p := Proof{Checkpoint: []byte(checkpoint)}
-	if p.Entry, err = base64.StdEncoding.Strict().DecodeString(raw); err != nil || len(p.Entry) == 0 || len(p.Entry) > entry.MaxSize {
-		return Proof{}, errors.New("line 2: the entry is not base64 of 1 to 65535 octets")
-	}
-	number, err := field(lines[2], "index")
-	if err != nil {
+	var err error
+	if p.Entry, err = extra(lines[1]); err != nil {
 		return Proof{}, err
 	}
-	if p.Index, err = strconv.ParseUint(number, 10, 64); err != nil || strconv.FormatUint(p.Index, 10) != number || p.Index >= merkle.MaxSize {
-		return Proof{}, fmt.Errorf("line 3: %.32q is not an index", number)
+	if p.Index, err = index(lines[2]); err != nil {
+		return Proof{}, err
 	}
 	if p.Path, err = path(lines[3:]); err != nil {
 		return Proof{}, err
 	}
-	if checkpoint == "" || len(checkpoint) > maxCheckpoint {
-		return Proof{}, errors.New("the proof has no checkpoint, or one of more than 64 KiB")
-	}
 	return p, nil
+}
+
+// extra is the entry in line 2.
+func extra(line string) ([]byte, error) {
+	text, err := field(line, "extra")
+	if err != nil {
+		return nil, err
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) == 0 || len(raw) > entry.MaxSize {
+		return nil, errors.New("line 2: the entry is not base64 of 1 to 65535 octets")
+	}
+	return raw, nil
+}
+
+// index is the number in line 3.
+func index(line string) (uint64, error) {
+	text, err := field(line, "index")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || strconv.FormatUint(n, 10) != text || n >= merkle.MaxSize {
+		return 0, fmt.Errorf("line 3: %.32q is not an index", text)
+	}
+	return n, nil
 }
 
 func field(line, name string) (string, error) {

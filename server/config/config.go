@@ -100,6 +100,15 @@ type Ledger struct {
 	// least 32 characters, such as that of "openssl rand -hex 32". They read the published
 	// ledger and nothing else. The file is read at each request. Empty: no auditors.
 	AuditorTokens string `json:"auditor_tokens"`
+	// Witnesses that are asked to cosign each checkpoint (C2SP tlog-witness): "URL KEY"
+	// each, KEY being the witness's verifier key. They never hold up issuance.
+	Witnesses []string `json:"witnesses"`
+	// How many of them must have cosigned a checkpoint for "ledger status" and the
+	// metrics to call it witnessed. 0: it is not counted.
+	WitnessesNeed int `json:"witnesses_need"`
+	// File with the root certificates that the witnesses' servers are verified with,
+	// relative to data. Empty: the system's.
+	WitnessesCA string `json:"witnesses_ca"`
 }
 
 // Keys is how the private keys are encrypted. One of the two, or neither with

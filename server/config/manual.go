@@ -41,6 +41,12 @@ func manual(key string) string {
 		return "Who may read the published ledger at /ledger/ of the https listener (C2SP tlog-tiles).\nrole: admins and auditors. open: whoever reaches the listener; entries name internal\nhosts."
 	case "ledger.auditor_tokens":
 		return "File with the bearer tokens of auditors, relative to data: one a line, each of at least\n32 characters, such as that of \"openssl rand -hex 32\". They read the published ledger\nand nothing else. The file is read at each request. Empty: no auditors."
+	case "ledger.witnesses":
+		return "Witnesses that are asked to cosign each checkpoint (C2SP tlog-witness): \"URL KEY\" each,\nKEY being the witness's verifier key. They never hold up issuance."
+	case "ledger.witnesses_need":
+		return "How many of them must have cosigned a checkpoint for \"ledger status\" and the metrics to\ncall it witnessed. 0: it is not counted."
+	case "ledger.witnesses_ca":
+		return "File with the root certificates that the witnesses' servers are verified with, relative\nto data. Empty: the system's."
 	case "keys.passphrase_file":
 		return "File with the passphrase of the key files, relative to data; one trailing newline does\nnot count. Keep it out of data and its backup."
 	case "keys.credential":

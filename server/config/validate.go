@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/ledger/witness"
 	"github.com/certwright/certwright/policy"
 )
 
@@ -177,6 +178,12 @@ func (v *validator) ledger(c *Config) {
 	v.check(interval >= 100*time.Millisecond && interval <= time.Minute,
 		"ledger.checkpoint_interval", "%s is not between 100ms and 1m", interval)
 	v.oneOf("ledger.access", l.Access, AccessRole, AccessOpen)
+	for _, text := range l.Witnesses {
+		if _, err := witness.Parse(text); err != nil {
+			v.check(false, "ledger.witnesses", "%v", err)
+		}
+	}
+	v.between("ledger.witnesses_need", l.WitnessesNeed, 0, len(l.Witnesses))
 	if !c.Dev && l.Lock != "" {
 		v.check(!inside(c.Data, c.Path(l.Lock)), "ledger.lock",
 			"%s lies in the data folder %s: a restored data folder would bring its own; name a file elsewhere", l.Lock, c.Data)

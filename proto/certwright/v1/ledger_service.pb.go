@@ -109,7 +109,7 @@ func (x LedgerEntry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LedgerEntry_Kind.Descriptor instead.
 func (LedgerEntry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{5, 0}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{6, 0}
 }
 
 // GetHeadRequest asks for the head.
@@ -168,8 +168,16 @@ type LedgerHead struct {
 	VerifierKey string `protobuf:"bytes,7,opt,name=verifier_key,json=verifierKey,proto3" json:"verifier_key,omitempty"`
 	// Time of the newest entry.
 	EntryTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=entry_time,json=entryTime,proto3" json:"entry_time,omitempty"`
+	// The witnesses that are asked to cosign the checkpoints (C2SP tlog-witness).
+	Witnesses []*LedgerWitness `protobuf:"bytes,9,rep,name=witnesses,proto3" json:"witnesses,omitempty"`
+	// How many of them must have cosigned a checkpoint for it to be witnessed. 0: it is not counted.
+	WitnessesNeeded uint32 `protobuf:"varint,10,opt,name=witnesses_needed,json=witnessesNeeded,proto3" json:"witnesses_needed,omitempty"`
+	// Number of entries under the newest witnessed checkpoint. 0: none since the server's start.
+	WitnessedSize uint64 `protobuf:"varint,11,opt,name=witnessed_size,json=witnessedSize,proto3" json:"witnessed_size,omitempty"`
+	// The newest witnessed checkpoint, with the witnesses' cosignatures. Empty: none since the server's start.
+	WitnessedCheckpoint string `protobuf:"bytes,12,opt,name=witnessed_checkpoint,json=witnessedCheckpoint,proto3" json:"witnessed_checkpoint,omitempty"`
 	// Whether what the issuers' keys have signed is in the ledger, as of the last few seconds.
-	Completeness  *Completeness `protobuf:"bytes,9,opt,name=completeness,proto3" json:"completeness,omitempty"`
+	Completeness  *Completeness `protobuf:"bytes,13,opt,name=completeness,proto3" json:"completeness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -258,6 +266,34 @@ func (x *LedgerHead) GetEntryTime() *timestamppb.Timestamp {
 		return x.EntryTime
 	}
 	return nil
+}
+
+func (x *LedgerHead) GetWitnesses() []*LedgerWitness {
+	if x != nil {
+		return x.Witnesses
+	}
+	return nil
+}
+
+func (x *LedgerHead) GetWitnessesNeeded() uint32 {
+	if x != nil {
+		return x.WitnessesNeeded
+	}
+	return 0
+}
+
+func (x *LedgerHead) GetWitnessedSize() uint64 {
+	if x != nil {
+		return x.WitnessedSize
+	}
+	return 0
+}
+
+func (x *LedgerHead) GetWitnessedCheckpoint() string {
+	if x != nil {
+		return x.WitnessedCheckpoint
+	}
+	return ""
 }
 
 func (x *LedgerHead) GetCompleteness() *Completeness {
@@ -452,6 +488,88 @@ func (x *LedgerFile) GetData() []byte {
 	return nil
 }
 
+// LedgerWitness is a witness of the ledger's checkpoints, as the server knows it.
+type LedgerWitness struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of its key.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Where it is asked.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// Number of entries under the last checkpoint that it has cosigned. 0: none since the server's start.
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// When it cosigned that, by its own clock.
+	CosignTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=cosign_time,json=cosignTime,proto3" json:"cosign_time,omitempty"`
+	// Why it did not cosign when it was asked last. Empty: it did.
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerWitness) Reset() {
+	*x = LedgerWitness{}
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerWitness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerWitness) ProtoMessage() {}
+
+func (x *LedgerWitness) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerWitness.ProtoReflect.Descriptor instead.
+func (*LedgerWitness) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LedgerWitness) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LedgerWitness) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *LedgerWitness) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *LedgerWitness) GetCosignTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CosignTime
+	}
+	return nil
+}
+
+func (x *LedgerWitness) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // LedgerEntry is one entry: verbatim as it was hashed, and decoded for reading.
 type LedgerEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -482,7 +600,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +612,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +625,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{5}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LedgerEntry) GetIndex() uint64 {
@@ -591,7 +709,7 @@ type GetEntryRequest struct {
 
 func (x *GetEntryRequest) Reset() {
 	*x = GetEntryRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +721,7 @@ func (x *GetEntryRequest) String() string {
 func (*GetEntryRequest) ProtoMessage() {}
 
 func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +734,7 @@ func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryRequest.ProtoReflect.Descriptor instead.
 func (*GetEntryRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{6}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetEntryRequest) GetIndex() uint64 {
@@ -643,7 +761,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +773,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +786,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{7}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListEntriesRequest) GetPageSize() int32 {
@@ -712,7 +830,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +842,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +855,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{8}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListEntriesResponse) GetEntries() []*LedgerEntry {
@@ -767,7 +885,7 @@ type GetProofRequest struct {
 
 func (x *GetProofRequest) Reset() {
 	*x = GetProofRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +897,7 @@ func (x *GetProofRequest) String() string {
 func (*GetProofRequest) ProtoMessage() {}
 
 func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +910,7 @@ func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProofRequest.ProtoReflect.Descriptor instead.
 func (*GetProofRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{9}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetProofRequest) GetIndex() uint64 {
@@ -834,7 +952,7 @@ type LedgerProof struct {
 
 func (x *LedgerProof) Reset() {
 	*x = LedgerProof{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[10]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +964,7 @@ func (x *LedgerProof) String() string {
 func (*LedgerProof) ProtoMessage() {}
 
 func (x *LedgerProof) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[10]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +977,7 @@ func (x *LedgerProof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerProof.ProtoReflect.Descriptor instead.
 func (*LedgerProof) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{10}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LedgerProof) GetIndex() uint64 {
@@ -922,7 +1040,7 @@ type VerifyLedgerRequest struct {
 
 func (x *VerifyLedgerRequest) Reset() {
 	*x = VerifyLedgerRequest{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1052,7 @@ func (x *VerifyLedgerRequest) String() string {
 func (*VerifyLedgerRequest) ProtoMessage() {}
 
 func (x *VerifyLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1065,7 @@ func (x *VerifyLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerRequest.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{11}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VerifyLedgerRequest) GetSignatures() bool {
@@ -976,7 +1094,7 @@ type VerifyLedgerResponse struct {
 
 func (x *VerifyLedgerResponse) Reset() {
 	*x = VerifyLedgerResponse{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[12]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1106,7 @@ func (x *VerifyLedgerResponse) String() string {
 func (*VerifyLedgerResponse) ProtoMessage() {}
 
 func (x *VerifyLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[12]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1119,7 @@ func (x *VerifyLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerResponse.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{12}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VerifyLedgerResponse) GetEntriesChecked() uint64 {
@@ -1057,7 +1175,7 @@ type VerifyLedgerResponse_Finding struct {
 
 func (x *VerifyLedgerResponse_Finding) Reset() {
 	*x = VerifyLedgerResponse_Finding{}
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[14]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1187,7 @@ func (x *VerifyLedgerResponse_Finding) String() string {
 func (*VerifyLedgerResponse_Finding) ProtoMessage() {}
 
 func (x *VerifyLedgerResponse_Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_ledger_service_proto_msgTypes[14]
+	mi := &file_certwright_v1_ledger_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1200,7 @@ func (x *VerifyLedgerResponse_Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerResponse_Finding.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerResponse_Finding) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{12, 0}
+	return file_certwright_v1_ledger_service_proto_rawDescGZIP(), []int{13, 0}
 }
 
 func (x *VerifyLedgerResponse_Finding) GetKind() string {
@@ -1118,7 +1236,7 @@ var File_certwright_v1_ledger_service_proto protoreflect.FileDescriptor
 const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\n" +
 	"\"certwright/v1/ledger_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetHeadRequest\"\x82\x03\n" +
+	"\x0eGetHeadRequest\"\xc3\x04\n" +
 	"\n" +
 	"LedgerHead\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n" +
@@ -1131,8 +1249,13 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\x0fcheckpoint_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0echeckpointTime\x12!\n" +
 	"\fverifier_key\x18\a \x01(\tR\vverifierKey\x129\n" +
 	"\n" +
-	"entry_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tentryTime\x12?\n" +
-	"\fcompleteness\x18\t \x01(\v2\x1b.certwright.v1.CompletenessR\fcompleteness\"\xbc\x01\n" +
+	"entry_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tentryTime\x12:\n" +
+	"\twitnesses\x18\t \x03(\v2\x1c.certwright.v1.LedgerWitnessR\twitnesses\x12)\n" +
+	"\x10witnesses_needed\x18\n" +
+	" \x01(\rR\x0fwitnessesNeeded\x12%\n" +
+	"\x0ewitnessed_size\x18\v \x01(\x04R\rwitnessedSize\x121\n" +
+	"\x14witnessed_checkpoint\x18\f \x01(\tR\x13witnessedCheckpoint\x12?\n" +
+	"\fcompleteness\x18\r \x01(\v2\x1b.certwright.v1.CompletenessR\fcompleteness\"\xbc\x01\n" +
 	"\fCompleteness\x12\x1e\n" +
 	"\n" +
 	"signatures\x18\x01 \x01(\x04R\n" +
@@ -1148,7 +1271,14 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tB\x03\xe0A\x02R\x04path\" \n" +
 	"\n" +
 	"LedgerFile\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\xfb\x04\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x9c\x01\n" +
+	"\rLedgerWitness\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12;\n" +
+	"\vcosign_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"cosignTime\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"\xfb\x04\n" +
 	"\vLedgerEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x123\n" +
@@ -1242,7 +1372,7 @@ func file_certwright_v1_ledger_service_proto_rawDescGZIP() []byte {
 }
 
 var file_certwright_v1_ledger_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_certwright_v1_ledger_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_certwright_v1_ledger_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_certwright_v1_ledger_service_proto_goTypes = []any{
 	(LedgerEntry_Kind)(0),                // 0: certwright.v1.LedgerEntry.Kind
 	(*GetHeadRequest)(nil),               // 1: certwright.v1.GetHeadRequest
@@ -1250,44 +1380,47 @@ var file_certwright_v1_ledger_service_proto_goTypes = []any{
 	(*Completeness)(nil),                 // 3: certwright.v1.Completeness
 	(*GetFileRequest)(nil),               // 4: certwright.v1.GetFileRequest
 	(*LedgerFile)(nil),                   // 5: certwright.v1.LedgerFile
-	(*LedgerEntry)(nil),                  // 6: certwright.v1.LedgerEntry
-	(*GetEntryRequest)(nil),              // 7: certwright.v1.GetEntryRequest
-	(*ListEntriesRequest)(nil),           // 8: certwright.v1.ListEntriesRequest
-	(*ListEntriesResponse)(nil),          // 9: certwright.v1.ListEntriesResponse
-	(*GetProofRequest)(nil),              // 10: certwright.v1.GetProofRequest
-	(*LedgerProof)(nil),                  // 11: certwright.v1.LedgerProof
-	(*VerifyLedgerRequest)(nil),          // 12: certwright.v1.VerifyLedgerRequest
-	(*VerifyLedgerResponse)(nil),         // 13: certwright.v1.VerifyLedgerResponse
-	nil,                                  // 14: certwright.v1.LedgerEntry.FieldsEntry
-	(*VerifyLedgerResponse_Finding)(nil), // 15: certwright.v1.VerifyLedgerResponse.Finding
-	(*timestamppb.Timestamp)(nil),        // 16: google.protobuf.Timestamp
+	(*LedgerWitness)(nil),                // 6: certwright.v1.LedgerWitness
+	(*LedgerEntry)(nil),                  // 7: certwright.v1.LedgerEntry
+	(*GetEntryRequest)(nil),              // 8: certwright.v1.GetEntryRequest
+	(*ListEntriesRequest)(nil),           // 9: certwright.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),          // 10: certwright.v1.ListEntriesResponse
+	(*GetProofRequest)(nil),              // 11: certwright.v1.GetProofRequest
+	(*LedgerProof)(nil),                  // 12: certwright.v1.LedgerProof
+	(*VerifyLedgerRequest)(nil),          // 13: certwright.v1.VerifyLedgerRequest
+	(*VerifyLedgerResponse)(nil),         // 14: certwright.v1.VerifyLedgerResponse
+	nil,                                  // 15: certwright.v1.LedgerEntry.FieldsEntry
+	(*VerifyLedgerResponse_Finding)(nil), // 16: certwright.v1.VerifyLedgerResponse.Finding
+	(*timestamppb.Timestamp)(nil),        // 17: google.protobuf.Timestamp
 }
 var file_certwright_v1_ledger_service_proto_depIdxs = []int32{
-	16, // 0: certwright.v1.LedgerHead.checkpoint_time:type_name -> google.protobuf.Timestamp
-	16, // 1: certwright.v1.LedgerHead.entry_time:type_name -> google.protobuf.Timestamp
-	3,  // 2: certwright.v1.LedgerHead.completeness:type_name -> certwright.v1.Completeness
-	0,  // 3: certwright.v1.LedgerEntry.kind:type_name -> certwright.v1.LedgerEntry.Kind
-	16, // 4: certwright.v1.LedgerEntry.time:type_name -> google.protobuf.Timestamp
-	14, // 5: certwright.v1.LedgerEntry.fields:type_name -> certwright.v1.LedgerEntry.FieldsEntry
-	6,  // 6: certwright.v1.ListEntriesResponse.entries:type_name -> certwright.v1.LedgerEntry
-	15, // 7: certwright.v1.VerifyLedgerResponse.findings:type_name -> certwright.v1.VerifyLedgerResponse.Finding
-	1,  // 8: certwright.v1.LedgerService.GetHead:input_type -> certwright.v1.GetHeadRequest
-	7,  // 9: certwright.v1.LedgerService.GetEntry:input_type -> certwright.v1.GetEntryRequest
-	8,  // 10: certwright.v1.LedgerService.ListEntries:input_type -> certwright.v1.ListEntriesRequest
-	10, // 11: certwright.v1.LedgerService.GetProof:input_type -> certwright.v1.GetProofRequest
-	4,  // 12: certwright.v1.LedgerService.GetFile:input_type -> certwright.v1.GetFileRequest
-	12, // 13: certwright.v1.LedgerService.VerifyLedger:input_type -> certwright.v1.VerifyLedgerRequest
-	2,  // 14: certwright.v1.LedgerService.GetHead:output_type -> certwright.v1.LedgerHead
-	6,  // 15: certwright.v1.LedgerService.GetEntry:output_type -> certwright.v1.LedgerEntry
-	9,  // 16: certwright.v1.LedgerService.ListEntries:output_type -> certwright.v1.ListEntriesResponse
-	11, // 17: certwright.v1.LedgerService.GetProof:output_type -> certwright.v1.LedgerProof
-	5,  // 18: certwright.v1.LedgerService.GetFile:output_type -> certwright.v1.LedgerFile
-	13, // 19: certwright.v1.LedgerService.VerifyLedger:output_type -> certwright.v1.VerifyLedgerResponse
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	17, // 0: certwright.v1.LedgerHead.checkpoint_time:type_name -> google.protobuf.Timestamp
+	17, // 1: certwright.v1.LedgerHead.entry_time:type_name -> google.protobuf.Timestamp
+	6,  // 2: certwright.v1.LedgerHead.witnesses:type_name -> certwright.v1.LedgerWitness
+	3,  // 3: certwright.v1.LedgerHead.completeness:type_name -> certwright.v1.Completeness
+	17, // 4: certwright.v1.LedgerWitness.cosign_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: certwright.v1.LedgerEntry.kind:type_name -> certwright.v1.LedgerEntry.Kind
+	17, // 6: certwright.v1.LedgerEntry.time:type_name -> google.protobuf.Timestamp
+	15, // 7: certwright.v1.LedgerEntry.fields:type_name -> certwright.v1.LedgerEntry.FieldsEntry
+	7,  // 8: certwright.v1.ListEntriesResponse.entries:type_name -> certwright.v1.LedgerEntry
+	16, // 9: certwright.v1.VerifyLedgerResponse.findings:type_name -> certwright.v1.VerifyLedgerResponse.Finding
+	1,  // 10: certwright.v1.LedgerService.GetHead:input_type -> certwright.v1.GetHeadRequest
+	8,  // 11: certwright.v1.LedgerService.GetEntry:input_type -> certwright.v1.GetEntryRequest
+	9,  // 12: certwright.v1.LedgerService.ListEntries:input_type -> certwright.v1.ListEntriesRequest
+	11, // 13: certwright.v1.LedgerService.GetProof:input_type -> certwright.v1.GetProofRequest
+	4,  // 14: certwright.v1.LedgerService.GetFile:input_type -> certwright.v1.GetFileRequest
+	13, // 15: certwright.v1.LedgerService.VerifyLedger:input_type -> certwright.v1.VerifyLedgerRequest
+	2,  // 16: certwright.v1.LedgerService.GetHead:output_type -> certwright.v1.LedgerHead
+	7,  // 17: certwright.v1.LedgerService.GetEntry:output_type -> certwright.v1.LedgerEntry
+	10, // 18: certwright.v1.LedgerService.ListEntries:output_type -> certwright.v1.ListEntriesResponse
+	12, // 19: certwright.v1.LedgerService.GetProof:output_type -> certwright.v1.LedgerProof
+	5,  // 20: certwright.v1.LedgerService.GetFile:output_type -> certwright.v1.LedgerFile
+	14, // 21: certwright.v1.LedgerService.VerifyLedger:output_type -> certwright.v1.VerifyLedgerResponse
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_certwright_v1_ledger_service_proto_init() }
@@ -1296,14 +1429,14 @@ func file_certwright_v1_ledger_service_proto_init() {
 		return
 	}
 	file_certwright_v1_authorization_proto_init()
-	file_certwright_v1_ledger_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_certwright_v1_ledger_service_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_ledger_service_proto_rawDesc), len(file_certwright_v1_ledger_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

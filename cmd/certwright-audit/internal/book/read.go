@@ -1,0 +1,208 @@
+package book
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/certwright/certwright/merkle"
+	"github.com/certwright/certwright/merkle/entry"
+)
+
+// bundle reads one bundle of the tree, proves it, and takes in what is new in it.
+func (f *Follower) bundle(ctx context.Context, t *tree, hashes tlog.HashReader, n uint64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	width := widthAt(n, t.Size)
+	entries, err := t.bundle(ctx, n, width)
+	if err != nil {
+		return err
+	}
+	first := n * merkle.TileWidth
+	leaves, err := view{hashes, t.Size}.leaves(first, first+uint64(width))
+	if err != nil {
+		return err
+	}
+	for i, raw := range entries {
+		if tlog.RecordHash(raw) != leaves[i] {
+			return fmt.Errorf("entry %d in %s: %w", first+uint64(i), bundlePath(n, width), errServed)
+		}
+	}
+	data, err := joinBundle(entries)
+	if err != nil {
+		return err
+	}
+	name := bundlePath(n, width)
+	if err := f.mirror.write(name, data); err != nil {
+		return err
+	}
+	if width < merkle.TileWidth {
+		f.mirror.narrow(name)
+	} else {
+		f.mirror.full(name)
+	}
+	for i := f.state.edge.Size() - first; i < uint64(width); i++ {
+		if err := f.take(first+i, entries[i], leaves[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take adds an entry to the tree that was read.
+func (f *Follower) take(index uint64, raw []byte, leaf tlog.Hash) error {
+	if err := f.judge(index, raw); err != nil {
+		return err
+	}
+	full, err := f.state.edge.Append(leaf)
+	if err != nil {
+		return err
+	}
+	for _, tile := range full {
+		name := tilePath(tile.Level, tile.N, merkle.TileWidth)
+		if err := f.mirror.write(name, tile.Hashes); err != nil {
+			return err
+		}
+		f.mirror.full(name)
+	}
+	return nil
+}
+
+// entry reads an entry from the copy.
+func (f *Follower) entry(index uint64) ([]byte, error) {
+	size := f.state.edge.Size()
+	if index >= size {
+		return nil, fmt.Errorf("entry %d was not read", index)
+	}
+	n := index / merkle.TileWidth
+	t := newTree(Folder(f.config.Dir), Checkpoint{Size: size})
+	entries, err := t.bundle(context.Background(), n, widthAt(n, size))
+	if err != nil {
+		return nil, err
+	}
+	return entries[index%merkle.TileWidth], nil
+}
+
+// describe says in a few words what an entry is.
+func describe(raw []byte) string {
+	e, err := entry.Parse(raw)
+	if err != nil {
+		return "no entry: " + err.Error()
+	}
+	text := fmt.Sprintf("%s of %s by %.64q", e.Kind, e.Time.Format(time.RFC3339Nano), e.Actor)
+	if i, err := entry.ParseIntent(e.Draft); err == nil {
+		if cert, err := parseTBS(i.TBS); err == nil {
+			text += fmt.Sprintf(" of the serial %x", cert.SerialNumber)
+		}
+	}
+	return text
+}
+
+// judge checks the form of one entry, and what it records against what was recorded
+// before it. The error is one of this machine's; what does not hold is reported.
+func (f *Follower) judge(index uint64, raw []byte) error {
+	e, err := entry.Parse(raw)
+	if err != nil {
+		f.report.at(KindEntry, index, "", "%v", err)
+		return nil
+	}
+	if at := e.Time.UnixMilli(); at < f.state.LastTime {
+		f.report.at(KindEntry, index, "", "it is of %s, earlier than the entry before it: %s",
+			e.Time.Format(time.RFC3339Nano), time.UnixMilli(f.state.LastTime).UTC().Format(time.RFC3339Nano))
+	} else {
+		f.state.LastTime = at
+	}
+	if (index == 0) != (e.Kind == entry.Genesis) {
+		f.report.at(KindEntry, index, "", "it is a %s: the first entry, and no other, is the genesis", e.Kind)
+	}
+	body, err := entry.ParseBody(e.Draft)
+	if err != nil {
+		f.report.at(KindEntry, index, "", "%v", err)
+		return nil
+	}
+	switch b := body.(type) {
+	case entry.Origin:
+		if b.Origin != f.state.cp.Origin {
+			f.report.at(KindOrigin, index, "", "the genesis is of %q, the checkpoints are of %q", b.Origin, f.state.cp.Origin)
+		}
+		for _, hash := range b.Certificates {
+			f.certificate(hash)
+		}
+	case entry.Issuer:
+		f.certificate(b.Certificate)
+	case entry.Policy:
+		f.policy(index, b)
+	case entry.Intent:
+		return f.intent(index, e, b)
+	case entry.SSH:
+		f.underPolicy(index, b.Policy)
+		return f.intents.add(intent{tbs: sha256.Sum256(b.Unsigned), epoch: f.state.Epoch, index: index})
+	case entry.Abandoned:
+		known, err := f.intents.has(f.state.Epoch, b.Index)
+		if err != nil {
+			return err
+		}
+		if !known {
+			f.report.at(KindEntry, index, "", "it abandons entry %d, which is no earlier intent", b.Index)
+		}
+	}
+	return nil
+}
+
+// certificate remembers a CA's certificate.
+func (f *Follower) certificate(hash [32]byte) {
+	if hash != ([32]byte{}) && !has(f.state.Certificates, hash) {
+		f.state.Certificates = append(f.state.Certificates, hash[:])
+	}
+}
+
+// policy takes a policy as the one in force.
+func (f *Follower) policy(index uint64, p entry.Policy) {
+	f.state.Policy, f.rules = append([]byte{}, p.Document...), nil
+	if f.config.Rules == nil {
+		return
+	}
+	rules, err := f.config.Rules(p.Document)
+	if err != nil {
+		f.report.at(KindPolicy, index, "", "the policy cannot be read, and what is issued under it cannot be checked: %v", err)
+		return
+	}
+	f.rules = rules
+}
+
+// underPolicy checks that an intent names the policy in force.
+func (f *Follower) underPolicy(index uint64, hash [32]byte) {
+	switch {
+	case f.state.Policy == nil:
+		f.report.at(KindPolicy, index, "", "there was no policy yet when this was allowed")
+	case sha256.Sum256(f.state.Policy) != hash:
+		f.report.at(KindPolicy, index, "", "it was allowed under the policy %x, and %x was in force", hash[:8], sha256.Sum256(f.state.Policy))
+	}
+}
+
+// intent takes in a certificate that was about to be signed.
+func (f *Follower) intent(index uint64, e entry.Entry, i entry.Intent) error {
+	record := intent{tbs: sha256.Sum256(i.TBS), epoch: f.state.Epoch, index: index}
+	f.underPolicy(index, i.Policy)
+	cert, err := parseTBS(i.TBS)
+	if err != nil {
+		f.report.at(KindEntry, index, "", "%v", err)
+		return f.intents.add(record)
+	}
+	serial, ok := serialKey(cert.SerialNumber)
+	if !ok {
+		f.report.at(KindEntry, index, "", "the serial %x is not positive or has more than 128 bits", cert.SerialNumber)
+	}
+	record.serial = serial
+	if f.rules != nil {
+		who := Issued{Profile: i.Profile, Grant: i.Grant, Actor: e.Actor, Time: e.Time, Certificate: cert}
+		for _, what := range f.rules.Check(who) {
+			f.report.at(KindBounds, index, fmt.Sprintf("%x", cert.SerialNumber), "%s", what)
+		}
+	}
+	return f.intents.add(record)
+}
