@@ -28,7 +28,6 @@ const (
 	authzCollection    = "acme-authz"
 	eabCollection      = "acme-eab"
 	replacedCollection = "acme-replaced" // certificate → the order that replaces it
-	windowCollection   = "acme-window"   // certificate → a renewal window pulled forward
 
 	indexKey     = "key"     // of accounts, unique: the key's thumbprint
 	indexAccount = "account" // of orders: the account's ID

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -14,25 +13,8 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/inventory/ari"
 	"github.com/certwright/certwright/storage"
-)
-
-// window is when a certificate is to be renewed (RFC 9773 §4.2).
-type window struct {
-	Start time.Time `json:"start"`
-	End   time.Time `json:"end"`
-}
-
-// pulled is a record of windowCollection: a window that was pulled forward.
-type pulled struct {
-	Before      time.Time `json:"before"`
-	Explanation string    `json:"explanation,omitempty"`
-}
-
-// The bounds of the time after which a client asks again (RFC 9773 §4.3.3).
-const (
-	askAgain     = 6 * time.Hour
-	askAgainSoon = time.Minute
 )
 
 // unknownCertID: it is not the identifier of a certificate of this CA.
@@ -86,65 +68,35 @@ func (s *Server) renewalInfo(ctx context.Context, q *request) error {
 	if err != nil {
 		return err
 	}
-	w, explanation, err := s.window(ctx, c)
+	w, err := ari.Of(ctx, s.store, c, s.now())
 	if err != nil {
 		return storeFault(err)
 	}
-	life := c.NotAfter.Sub(c.NotBefore)
-	q.retryAfter(max(askAgainSoon, min(askAgain, life/20)))
+	q.retryAfter(w.AskAgain)
 	return q.json(http.StatusOK, struct {
 		Window      window `json:"suggestedWindow"`
 		Explanation string `json:"explanationURL,omitempty"`
-	}{w, explanation})
+	}{window{w.Start, w.End}, w.Explanation})
 }
 
-// window is from two thirds to three quarters of the certificate's life; in the
-// past once it is revoked; no later than an incident has it.
-func (s *Server) window(ctx context.Context, c storage.Certificate) (window, string, error) {
-	life := c.NotAfter.Sub(c.NotBefore)
-	start := c.NotBefore.Add(life * 2 / 3).UTC().Truncate(time.Second)
-	w := window{start, start.Add(max(life/12, time.Minute)).Truncate(time.Second)}
-	if c.Revocation != nil {
-		w.End = c.Revocation.At.UTC().Truncate(time.Second)
-		w.Start = w.End.Add(-time.Hour)
-	}
-	r, err := s.store.Record(ctx, windowCollection, certificateKey(c.Issuer, c.Serial))
-	if errors.Is(err, storage.ErrNotFound) {
-		return w, "", nil
-	}
-	if err != nil {
-		return w, "", err
-	}
-	var p pulled
-	if err := json.Unmarshal(r.Body, &p); err != nil {
-		return w, "", fmt.Errorf("renewal window: %w", err)
-	}
-	if p.Before.Before(w.End) {
-		w = window{p.Before.Add(-time.Hour), p.Before}
-		if now := s.now().UTC().Truncate(time.Second); now.After(w.Start) && now.Before(w.End) {
-			w.Start = now
-		}
-	}
-	return w, p.Explanation, nil
-}
-
-// certificateKey is the ID of records about a certificate.
-func certificateKey(issuer identity.KeyID, serial identity.Serial) string {
-	return issuer.String()[:32] + "." + serial.String()
+// window is when a certificate is to be renewed (RFC 9773 §4.2).
+type window struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
 }
 
 // ReplaceBy pulls the renewal windows of certificates forward, so that they are
 // replaced before a time: what an incident needs. explanation is a URL for
 // clients, or empty.
 func (s *Server) ReplaceBy(ctx context.Context, certificates []storage.Certificate, before time.Time, explanation string) error {
-	body := mustJSON(pulled{before.UTC().Truncate(time.Second), explanation})
 	for part := range slices.Chunk(certificates, sweepChunk) {
 		unit := make(storage.Unit, 0, len(part))
 		for _, c := range part {
-			unit = append(unit, storage.PutRecord{
-				Collection: windowCollection, ID: certificateKey(c.Issuer, c.Serial), IfVersion: storage.AnyVersion, Body: body,
-				Expires: c.NotAfter,
-			})
+			put, err := ari.Pull(c, before, explanation)
+			if err != nil {
+				return fmt.Errorf("renewal windows: %w", err)
+			}
+			unit = append(unit, put)
 		}
 		if _, err := s.store.Commit(ctx, unit); err != nil {
 			return fmt.Errorf("renewal windows: %w", err)

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/certwright/certwright/inventory/ari"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -74,7 +75,7 @@ func (s *Server) complain(ctx context.Context, what string, err error) {
 
 // sweep deletes records that have expired, in small chunks.
 func (s *Server) sweep(ctx context.Context) {
-	for _, collection := range []string{orderCollection, authzCollection, replacedCollection, windowCollection} {
+	for _, collection := range []string{orderCollection, authzCollection, replacedCollection, ari.Collection} {
 		for range sweepMost {
 			n, err := s.sweepChunk(ctx, collection)
 			if err != nil {

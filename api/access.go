@@ -2,6 +2,8 @@ package api
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -10,23 +12,87 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/problem"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
-// access says who may call a method: anyone, or who has one of the roles.
+// access says who may call a method: anyone, or who has one of the roles; and
+// what it does for who is limited to owners.
 type access struct {
 	public bool
 	roles  []identity.Role
+	owners certwrightv1.Owners
 }
 
-// allows tells whether a principal may call.
-func (a access) allows(p identity.Principal) bool {
+// view is what a caller sees and changes by a method, of what belongs to owners.
+type view struct {
+	own    bool     // what the caller itself has asked for or holds
+	admin  bool     // what others have
+	owners []string // of the latter only these owners'; nil: all
+}
+
+// sees tells whether what belongs to the owner, and is not the caller's own, is
+// there for the caller.
+func (v view) sees(owner string) bool {
+	return v.admin && (v.owners == nil || slices.Contains(v.owners, owner))
+}
+
+// view is what the principal may do by the method; the error refuses it.
+func (a access) view(method string, p identity.Principal) (view, error) {
+	var v view
+	limited := []string{}
 	for _, role := range a.roles {
-		if p.Has(role) {
-			return true
+		switch owners, isLimited := p.Limits[role]; {
+		case !p.Has(role):
+		case role == identity.RoleRequester || role == identity.RoleHolder:
+			v.own = true
+		case isLimited:
+			limited = append(limited, owners...)
+		default:
+			return view{own: v.own || a.forOwn(p), admin: true}, nil
 		}
 	}
-	return a.public
+	switch {
+	case len(limited) == 0 && v.own:
+		return v, nil
+	case len(limited) == 0:
+		return v, &problem.Problem{
+			Kind: problem.PermissionDenied, Rule: method, Value: p.String(),
+			Detail: "these credentials may not call this method", Allowed: a.needed(),
+			Help: "Ask an admin, or use the admin socket of the server; roles are given in the policy.",
+		}
+	case a.owners == certwrightv1.Owners_OWNERS_NONE:
+		v.admin = true
+	case a.owners == certwrightv1.Owners_OWNERS_LIMITED:
+		v.admin, v.owners = true, limited
+	case v.own:
+	default:
+		return v, &problem.Problem{
+			Kind: problem.PermissionDenied, Reason: "LIMITED_TO_OWNERS", Rule: method, Value: p.String(),
+			Detail:  "these credentials are limited to owners, and this method is not",
+			Allowed: a.needed() + " without a limit", Help: "Ask an admin without a limit; roles are given in the policy.",
+		}
+	}
+	return v, nil
+}
+
+// forOwn tells whether the principal may call for what is its own.
+func (a access) forOwn(p identity.Principal) bool {
+	return slices.ContainsFunc(a.roles, func(r identity.Role) bool {
+		return (r == identity.RoleRequester || r == identity.RoleHolder) && p.Has(r)
+	})
+}
+
+// needed are the roles in words.
+func (a access) needed() string {
+	var names []string
+	for _, role := range a.roles {
+		names = append(names, string(role))
+	}
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return "the role " + strings.Join(names, " or ")
 }
 
 // methods is who may call each method, by its full name ("/package.Service/Method").
@@ -101,16 +167,34 @@ func annotation(m protoreflect.MethodDescriptor) (access, error) {
 	if !ok || authorization.GetPublic() == (len(authorization.GetRoles()) > 0) {
 		return access{}, fmt.Errorf("the authorization annotation must be either public or name roles")
 	}
-	a := access{public: authorization.GetPublic()}
+	a := access{public: authorization.GetPublic(), owners: authorization.GetOwners()}
 	for _, role := range authorization.GetRoles() {
-		switch role {
-		case certwrightv1.Role_ROLE_REQUESTER:
-			a.roles = append(a.roles, identity.RoleRequester)
-		case certwrightv1.Role_ROLE_ADMIN:
-			a.roles = append(a.roles, identity.RoleAdmin)
-		default:
+		known := roleOf(role)
+		if known == "" {
 			return access{}, fmt.Errorf("the authorization annotation names the role %v, which nobody has", role)
 		}
+		a.roles = append(a.roles, known)
 	}
 	return a, nil
+}
+
+// roleOf is a role of the annotations; empty for one that nobody has.
+func roleOf(role certwrightv1.Role) identity.Role {
+	switch role {
+	case certwrightv1.Role_ROLE_REQUESTER:
+		return identity.RoleRequester
+	case certwrightv1.Role_ROLE_HOLDER:
+		return identity.RoleHolder
+	case certwrightv1.Role_ROLE_VIEWER:
+		return identity.RoleViewer
+	case certwrightv1.Role_ROLE_AUDITOR:
+		return identity.RoleAuditor
+	case certwrightv1.Role_ROLE_OPERATOR:
+		return identity.RoleOperator
+	case certwrightv1.Role_ROLE_POLICY_ADMIN:
+		return identity.RolePolicyAdmin
+	case certwrightv1.Role_ROLE_CA_ADMIN:
+		return identity.RoleAdmin
+	}
+	return ""
 }

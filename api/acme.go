@@ -75,17 +75,29 @@ func (s *accountService) GetAccount(ctx context.Context, in *certwrightv1.GetAcc
 	if err != nil {
 		return nil, err
 	}
-	a, err := acme.Accounts.Account(ctx, in.GetId())
+	a, err := visibleAccount(ctx, acme, in.GetId())
 	if err != nil {
 		return nil, err
 	}
 	return accountMessage(a), nil
 }
 
+// visibleAccount is an account, if the caller may see it.
+func visibleAccount(ctx context.Context, acme *ACME, id string) (enrol.Account, error) {
+	a, err := acme.Accounts.Account(ctx, id)
+	if err == nil && !callOf(ctx).view.sees(a.Owner) {
+		return enrol.Account{}, &problem.Problem{Kind: problem.NotFound, Value: id, Detail: "there is no such account", Help: "List them: certwright account list."}
+	}
+	return a, err
+}
+
 // DeactivateAccount implements certwright.v1.AccountService.
 func (s *accountService) DeactivateAccount(ctx context.Context, in *certwrightv1.DeactivateAccountRequest) (*certwrightv1.Account, error) {
 	acme, err := s.acme()
 	if err != nil {
+		return nil, err
+	}
+	if _, err := visibleAccount(ctx, acme, in.GetId()); err != nil {
 		return nil, err
 	}
 	a, err := acme.Accounts.DeactivateAccount(ctx, in.GetId(), callOf(ctx).principal.String())
@@ -103,6 +115,6 @@ func (s *accountService) ListAccounts(ctx context.Context, in *certwrightv1.List
 	}
 	out := &certwrightv1.ListAccountsResponse{}
 	out.Accounts, out.NextPageToken, err = scan(ctx, listing{in.GetPageSize(), in.GetPageToken(), in.GetFilter(), "accounts"}, accountFields(),
-		acme.Accounts.Accounts, accountMessage, accountRow)
+		acme.Accounts.Accounts, accountMessage, ofOwner(ctx, accountRow, (*certwrightv1.Account).GetOwner))
 	return out, err
 }

@@ -17,6 +17,18 @@ type listing struct {
 // maxScan is how many rows are read for one page.
 const maxScan = 5000
 
+// ofOwner is the row of a message that the caller may see; of any other there is
+// none.
+func ofOwner[M any](ctx context.Context, row func(M) filter.Row, owner func(M) string) func(M) filter.Row {
+	v := callOf(ctx).view
+	return func(m M) filter.Row {
+		if !v.sees(owner(m)) {
+			return nil
+		}
+		return row(m)
+	}
+}
+
 // scan reads pages of rows from where the token says until size of them match the
 // filter, there are no more, or maxScan were read; then the page may be short or
 // empty, and its token leads on.
@@ -42,7 +54,8 @@ func scan[T, M any](ctx context.Context, l listing, fields []filter.Field,
 			return nil, "", err
 		}
 		for _, each := range page {
-			if m := message(each); f.Match(row(m)) {
+			m := message(each)
+			if r := row(m); r != nil && f.Match(r) {
 				out = append(out, m)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/health"
 
 	"github.com/certwright/certwright/auth"
+	"github.com/certwright/certwright/auth/renewal"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ca/tally"
@@ -36,6 +37,7 @@ type Store interface {
 	ledger.VerifyStore
 	storage.LedgerReader
 	storage.CertificateReader
+	storage.RecordReader
 }
 
 // Config of a Server. All but what is marked is required.
@@ -47,6 +49,7 @@ type Config struct {
 	Witnesses *witness.Witnesses // nil: none are asked
 	Store     Store
 	Tokens    *token.Tokens
+	Renewals  *renewal.Renewals
 	Inventory *inventory.Inventory
 	CRLs      *crl.Publisher
 	Bulk      *bulk.Operations
@@ -142,10 +145,15 @@ type Stats struct {
 
 type counters struct{ calls, failed, panics atomic.Uint64 }
 
+// complete tells whether all is there that is required.
+func (c *Config) complete() bool {
+	return c.Authority != nil && c.Policies != nil && c.Refusals != nil && c.Ledger != nil && c.Store != nil &&
+		c.Tokens != nil && c.Inventory != nil && c.CRLs != nil && c.Bulk != nil && c.Renewals != nil && len(c.Authenticators) > 0
+}
+
 // New checks that every method says who may call it, and makes a Server.
 func New(c Config) (*Server, error) {
-	if c.Authority == nil || c.Policies == nil || c.Refusals == nil || c.Ledger == nil || c.Store == nil ||
-		c.Tokens == nil || c.Inventory == nil || c.CRLs == nil || c.Bulk == nil || len(c.Authenticators) == 0 {
+	if !c.complete() {
 		return nil, errors.New("api: the configuration is not complete")
 	}
 	if c.Now == nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/auth/oidc"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory"
@@ -58,7 +59,26 @@ func (s *certificateService) sign(ctx context.Context, in *certwrightv1.SignCert
 	if err != nil {
 		return nil, err
 	}
-	issued, err := s.config.Authority.Issue(ctx, req, ca.Attach{Reserve: use.Reserve, Abandon: use.Abandon})
+	out, err := s.issue(ctx, req, ca.Attach{Reserve: use.Reserve, Abandon: use.Abandon, Decided: s.once(principal)})
+	if err == nil && in.GetWithProof() {
+		out.LedgerProof = s.proofOf(ctx, out.GetLedgerIndex())
+	}
+	return out, err
+}
+
+// once gives what a grant asks for that takes identity tokens once.
+func (s *certificateService) once(p identity.Principal) func(context.Context, policy.Decision) (ca.Attach, error) {
+	return func(ctx context.Context, d policy.Decision) (ca.Attach, error) {
+		if !d.SingleUse {
+			return ca.Attach{}, nil
+		}
+		return oidc.Once(ctx, s.config.Store, p)
+	}
+}
+
+// issue has a certificate issued and answers it.
+func (s *certificateService) issue(ctx context.Context, req identity.Request, attach ca.Attach) (*certwrightv1.Certificate, error) {
+	issued, err := s.config.Authority.Issue(ctx, req, attach)
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +90,6 @@ func (s *certificateService) sign(ctx context.Context, in *certwrightv1.SignCert
 	}
 	out := s.certificateMessage(issued.Certificate, labels)
 	out.ChainPem, out.KeyAlgorithm = pemChain(issued.Chain), keys.Algorithm(req.PublicKey)
-	if in.GetWithProof() {
-		out.LedgerProof = s.proofOf(ctx, issued.Certificate.Index)
-	}
 	return out, nil
 }
 
@@ -99,8 +116,8 @@ func (s *certificateService) proofOf(ctx context.Context, index uint64) string {
 	return ""
 }
 
-// noteMalformed keeps a request that never reached the authority among the
-// refusals, as far as the budget goes: anybody with a token can send as many as
+// noteMalformed keeps among the refusals a request that never reached the
+// authority, as far as the budget goes: anybody with a token can send as many as
 // the network carries.
 func (s *certificateService) noteMalformed(req identity.Request, err error) {
 	now := s.config.Now()
@@ -142,16 +159,25 @@ func (s *certificateService) GetCertificate(ctx context.Context, in *certwrightv
 	return s.whole(ctx, c)
 }
 
+// checkID holds the form of a certificate's ID.
+func checkID(text string) error {
+	if id, err := hex.DecodeString(text); err != nil || len(id) != 32 || strings.ToLower(text) != text {
+		return invalid("id", text, "the id of a certificate is the SHA-256 of its DER", "64 lower-case hexadecimal digits")
+	}
+	return nil
+}
+
 // byID is the certificate of an ID, if it is one that the caller may see.
 func (s *certificateService) byID(ctx context.Context, text string) (storage.Certificate, error) {
+	if err := checkID(text); err != nil {
+		return storage.Certificate{}, err
+	}
 	id, err := hex.DecodeString(text)
-	if err != nil || len(id) != 32 || strings.ToLower(text) != text {
-		return storage.Certificate{}, invalid("id", text, "the id of a certificate is the SHA-256 of its DER", "64 lower-case hexadecimal digits")
+	if err != nil {
+		return storage.Certificate{}, err
 	}
 	c, err := s.config.Store.ByFingerprint(ctx, [32]byte(id))
-	principal := callOf(ctx).principal
-	hidden := err == nil && !principal.Has(identity.RoleAdmin) && c.Requester != principal.String()
-	if hidden || errors.Is(err, storage.ErrNotFound) {
+	if err == nil && !mayRead(callOf(ctx), text, c) || errors.Is(err, storage.ErrNotFound) {
 		return storage.Certificate{}, &problem.Problem{
 			Kind: problem.NotFound, Value: text, Detail: "there is no such certificate, or it is not yours",
 		}
@@ -159,6 +185,13 @@ func (s *certificateService) byID(ctx context.Context, text string) (storage.Cer
 		return storage.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
 	return c, nil
+}
+
+// mayRead tells whether the caller may see the certificate with this ID: its own,
+// or one that a role of its shows.
+func mayRead(c *call, id string, row storage.Certificate) bool {
+	shown := c.principal.Method == identity.MTLS && c.principal.ID == id
+	return c.view.sees(row.Intent.Owner) || c.view.own && (shown || row.Requester == c.principal.String())
 }
 
 // whole is a certificate with all that is known of it.
@@ -194,6 +227,7 @@ func (s *certificateService) ListCertificates(ctx context.Context, in *certwrigh
 	}
 	answer, err := s.config.Inventory.Search(ctx, inventory.Question{
 		Filter: in.GetFilter(), OrderBy: in.GetOrderBy(), PageSize: size, PageToken: in.GetPageToken(),
+		Owners: callOf(ctx).view.owners,
 	})
 	if err != nil {
 		return nil, err

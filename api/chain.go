@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 
@@ -31,6 +30,7 @@ type call struct {
 	credentials   auth.Credentials
 	authenticated bool
 	principal     identity.Principal
+	view          view // of the method that is called
 }
 
 type callKey struct{}
@@ -114,18 +114,14 @@ func (s *Server) admit(ctx context.Context, c *call, method string) error {
 		}
 		c.principal, c.authenticated = principal, true
 	}
-	if known && !access.allows(c.principal) {
-		return &problem.Problem{
-			Kind: problem.PermissionDenied, Rule: method, Value: c.principal.String(),
-			Detail:  "these credentials may not call this method",
-			Allowed: fmt.Sprintf("the roles %v", access.roles),
-			Help:    "Ask an admin, or use the admin socket of the server.",
-		}
+	if !known { // there is no such method, which is said later
+		return nil
 	}
-	return nil
+	c.view, err = access.view(method, c.principal)
+	return err
 }
 
-// authenticate asks the authenticators in their order.
+// authenticate asks the authenticators in their order. The policy gives roles.
 func (s *Server) authenticate(ctx context.Context, c auth.Credentials) (identity.Principal, error) {
 	if c.Empty() {
 		return identity.Principal{}, unauthenticated("NO_CREDENTIALS", "the call shows no credentials")
@@ -138,7 +134,10 @@ func (s *Server) authenticate(ctx context.Context, c auth.Credentials) (identity
 		if err == nil && (principal.Method == "" || principal.ID == "") {
 			err = errors.New("an authenticator proved nobody")
 		}
-		return principal, err
+		if err != nil {
+			return identity.Principal{}, err
+		}
+		return s.config.Policies.Engine().WithRoles(principal), nil
 	}
 	return identity.Principal{}, unauthenticated("CREDENTIALS_NOT_KNOWN", "the credentials are of no known sort")
 }
@@ -146,7 +145,7 @@ func (s *Server) authenticate(ctx context.Context, c auth.Credentials) (identity
 func unauthenticated(reason, detail string) *problem.Problem {
 	return &problem.Problem{
 		Kind: problem.Unauthenticated, Reason: reason, Detail: detail,
-		Help: "Send a join token as Authorization: Bearer cwt_…, or use the admin socket of the server.",
+		Help: "Send a join token (cwt_…) or an identity provider's token as Authorization: Bearer, show a client certificate, or use the admin socket of the server.",
 	}
 }
 

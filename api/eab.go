@@ -96,7 +96,7 @@ func (s *eabService) ListEABKeys(ctx context.Context, in *certwrightv1.ListEABKe
 	}
 	out := &certwrightv1.ListEABKeysResponse{}
 	out.EabKeys, out.NextPageToken, err = scan(ctx, listing{in.GetPageSize(), in.GetPageToken(), in.GetFilter(), "eabKeys"}, eabFields(),
-		acme.EABKeys.EABKeys, s.eabMessage, eabRow)
+		acme.EABKeys.EABKeys, s.eabMessage, ofOwner(ctx, eabRow, (*certwrightv1.EABKey).GetOwner))
 	return out, err
 }
 

@@ -28,6 +28,7 @@ import (
 	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/api"
 	"github.com/certwright/certwright/auth/local"
+	"github.com/certwright/certwright/auth/renewal"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ca/x509cert"
@@ -138,7 +139,10 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 		CRLs: crls, Bulk: operations,
 		Authority: authority, Policies: policies, Refusals: refusals, Ledger: log, Store: w.store, Tokens: w.tokens, Inventory: inv,
 		Authenticators: []api.Authenticator{w.tokens, local.New(local.Config{})},
-		Roots:          []*x509.Certificate{root}, LedgerLock: filepath.Join(dir, "ledger.lock"),
+		Renewals: renewal.New(renewal.Config{
+			Store: w.store, Tokens: w.tokens, Policy: policies.Engine, Labels: inv.Labels, Grace: time.Hour,
+		}),
+		Roots: []*x509.Certificate{root}, LedgerLock: filepath.Join(dir, "ledger.lock"),
 	}
 	for _, c := range change {
 		c(&config)

@@ -145,7 +145,7 @@ func isLink(text string) bool {
 // toReplace are the certificates in use that the filter selects.
 func (s *certificateService) toReplace(ctx context.Context, filter string) ([]storage.Certificate, error) {
 	var hit []storage.Certificate
-	question := inventory.Question{Filter: filter, PageSize: 1000}
+	question := inventory.Question{Filter: filter, PageSize: 1000, Owners: callOf(ctx).view.owners}
 	for {
 		answer, err := s.config.Inventory.Search(ctx, question)
 		if err != nil {

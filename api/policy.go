@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/inventory/filter"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/problem"
@@ -83,11 +84,36 @@ func (s *policyService) ApplyPolicy(ctx context.Context, in *certwrightv1.ApplyP
 	if in.GetDocument() == "" {
 		return nil, invalid("document", "", "there is no document", "a policy document in YAML")
 	}
+	if err := s.checkRoles(ctx, []byte(in.GetDocument())); err != nil {
+		return nil, err
+	}
 	version, err := s.config.Policies.Apply(ctx, []byte(in.GetDocument()), callOf(ctx).principal.String())
 	if err != nil {
 		return nil, err
 	}
 	return versionMessage(version), nil
+}
+
+// checkRoles refuses a document that changes who has which role to whoever is not
+// a ca-admin: a policy-admin could make itself one. What cannot be read is refused by
+// its faults.
+func (s *policyService) checkRoles(ctx context.Context, document []byte) error {
+	p := callOf(ctx).principal
+	if p.Has(identity.RoleAdmin) {
+		return nil
+	}
+	next, err := policy.New(policy.Config{File: "the document", Data: document, WithoutIssuers: true})
+	if err != nil {
+		return err
+	}
+	if next.SameRoles(s.config.Policies.Engine()) {
+		return nil
+	}
+	return &problem.Problem{
+		Kind: problem.PermissionDenied, Reason: "ROLES_CHANGED", Rule: "roles", Value: p.String(),
+		Detail: "the document changes who has which role", Allowed: "the roles of the policy in force, or the role ca-admin",
+		Help: "leave the section roles as it is, or ask a ca-admin",
+	}
 }
 
 // ListPolicyVersions implements certwright.v1.PolicyService.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -32,11 +31,11 @@ const (
 
 // readers may read the published ledger where it is not open.
 func readers() access {
-	return access{roles: []identity.Role{identity.RoleAdmin, identity.RoleAuditor}}
+	return access{roles: []identity.Role{identity.RoleReader, identity.RoleAuditor, identity.RoleAdmin}}
 }
 
 // Published serves the ledger's files under PublishedPrefix (C2SP tlog-tiles). Open:
-// to everybody; else to those with the role admin or auditor, judged by the same
+// to everybody; else to those with the role reader, auditor or ca-admin, judged by the same
 // chain as REST calls.
 func (s *Server) Published(open bool) http.Handler {
 	return published{server: s, open: open, places: make(chan struct{}, publishedRequests)}
@@ -90,11 +89,11 @@ func (p published) admit(ctx context.Context, c *call, r *http.Request) (err err
 	if c.principal, err = p.server.authenticate(ctx, c.credentials); err != nil {
 		return err
 	}
-	if a := readers(); !a.allows(c.principal) {
+	if _, err := readers().view("GET "+PublishedPrefix, c.principal); err != nil {
 		return withHelp(&problem.Problem{
 			Kind: problem.PermissionDenied, Rule: "GET " + PublishedPrefix, Value: c.principal.String(),
 			Detail:  "these credentials may not read the ledger: its entries name internal hosts",
-			Allowed: fmt.Sprintf("the roles %v", a.roles),
+			Allowed: readers().needed() + ", without a limit", Err: err,
 		})
 	}
 	return nil

@@ -47,7 +47,7 @@ func (s *certificateService) ListRefusals(ctx context.Context, in *certwrightv1.
 	var matching []*certwrightv1.Refusal
 	for _, refusal := range all {
 		m := refusalMessage(refusal)
-		if f.Match(refusalRow(m)) {
+		if f.Match(refusalRow(m)) && callOf(ctx).view.sees(refusal.Owner) {
 			matching = append(matching, m)
 		}
 	}

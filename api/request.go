@@ -42,11 +42,8 @@ func (s *Server) request(principal identity.Principal, in *certwrightv1.SignCert
 	if req.Validity, err = validity(in.GetValidity()); err != nil {
 		return req, err
 	}
-	if len(in.GetCsr()) > maxCSRText {
-		return req, invalid("csr", fmt.Sprintf("%d octets", len(in.GetCsr())), "the CSR is too large", "16 KiB")
-	}
-	if !strings.Contains(in.GetCsr(), "-----BEGIN ") {
-		return req, invalid("csr", "", "the CSR is not PEM", "one PEM block CERTIFICATE REQUEST")
+	if err := checkCSRText(in.GetCsr()); err != nil {
+		return req, err
 	}
 	csr, err := ca.ParseCSR([]byte(in.GetCsr()))
 	if err != nil {
@@ -57,6 +54,16 @@ func (s *Server) request(principal identity.Principal, in *certwrightv1.SignCert
 		req.Profile = s.onlyProfile(principal)
 	}
 	return req, nil
+}
+
+func checkCSRText(csr string) error {
+	if len(csr) > maxCSRText {
+		return invalid("csr", fmt.Sprintf("%d octets", len(csr)), "the CSR is too large", "16 KiB")
+	}
+	if !strings.Contains(csr, "-----BEGIN ") {
+		return invalid("csr", "", "the CSR is not PEM", "one PEM block CERTIFICATE REQUEST")
+	}
+	return nil
 }
 
 // onlyProfile is the profile that a caller means who names none: the only one

@@ -57,7 +57,7 @@ func (s *certificateService) BulkRevokeCertificates(ctx context.Context, in *cer
 	}
 	order := bulk.Order{
 		Filter: in.GetFilter(), Reason: reason, Actor: callOf(ctx).principal.String(),
-		RequestID: in.GetRequestId(), Before: in.GetBeforeIndex(),
+		RequestID: in.GetRequestId(), Before: in.GetBeforeIndex(), Owners: callOf(ctx).view.owners,
 	}
 	if !in.GetValidateOnly() {
 		operation, err := s.config.Bulk.Start(ctx, order)
@@ -87,6 +87,10 @@ func (s *operationService) GetOperation(ctx context.Context, in *certwrightv1.Ge
 	operation, err := s.config.Bulk.Get(ctx, in.GetId())
 	if err != nil {
 		return nil, err
+	}
+	// Who is limited sees operations of its own: what others hit is of all owners.
+	if c := callOf(ctx); c.view.owners != nil && operation.Order.Actor != c.principal.String() {
+		return nil, bulk.NotFound(in.GetId())
 	}
 	return operationMessage(operation), nil
 }

@@ -149,7 +149,15 @@ func (s *policyService) principal(ctx context.Context, text string) (identity.Pr
 		return p, nil
 	case p.Method == identity.System:
 		return p, nil
-	case p.Method == identity.ACME, p.Method == identity.MTLS, p.Method == identity.OIDC:
+	case p.Method == identity.OIDC: // ISSUER#SUBJECT
+		issuer, subject, _ := strings.Cut(id, "#")
+		p.Roles, p.Claims = []identity.Role{identity.RoleRequester}, map[string]any{"iss": issuer, "sub": subject}
+		return p, nil
+	case p.Method == identity.Device: // CA/FINGERPRINT
+		ca, _, _ := strings.Cut(id, "/")
+		p.Roles, p.Claims = []identity.Role{identity.RoleRequester}, map[string]any{"ca": ca}
+		return p, nil
+	case p.Method == identity.ACME, p.Method == identity.MTLS:
 		p.Roles = []identity.Role{identity.RoleRequester}
 		return p, nil
 	}

@@ -59,3 +59,19 @@ func TestSimulationKnowsTokensAndLints(t *testing.T) {
 		t.Errorf("signed: %v, %s", err, details)
 	}
 }
+
+// TestSimulationOfOthers: a provider's subject and a device are told from their IDs.
+func TestSimulationOfOthers(t *testing.T) {
+	a := newAccessWorld(t)
+	client := certwrightv1.NewPolicyServiceClient(a.admin)
+	for principal, want := range map[string]bool{
+		"oidc:" + a.provider.URL + "#s": true, "device:factory/00": true, "oidc:https://evil.example#s": false, "device:phones/00": false, "mtls:00": false,
+	} {
+		got, err := client.SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{
+			Profile: "server", Owner: "o", DnsNames: []string{"a.people.internal"}, Principal: principal,
+		})
+		if err != nil || got.GetAllowed() != want {
+			t.Errorf("%s: %v %v", principal, got, err)
+		}
+	}
+}

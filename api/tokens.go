@@ -41,6 +41,15 @@ func (s *tokenService) CreateToken(ctx context.Context, in *certwrightv1.CreateT
 
 // RevokeToken implements certwright.v1.TokenService.
 func (s *tokenService) RevokeToken(ctx context.Context, in *certwrightv1.RevokeTokenRequest) (*certwrightv1.Token, error) {
+	if v := callOf(ctx).view; v.owners != nil {
+		made, err := s.config.Tokens.Get(ctx, in.GetId())
+		if err != nil {
+			return nil, err
+		}
+		if !v.sees(made.Owner) {
+			return nil, token.NotFound(in.GetId())
+		}
+	}
 	revoked, err := s.config.Tokens.Revoke(ctx, in.GetId(), callOf(ctx).principal.String())
 	if err != nil {
 		return nil, err
@@ -85,7 +94,7 @@ func (s *tokenService) ListTokens(ctx context.Context, in *certwrightv1.ListToke
 			return nil, err
 		}
 		for _, t := range page.Tokens {
-			if m := s.tokenMessage(t); f.Match(tokenRow(m)) {
+			if m := s.tokenMessage(t); f.Match(tokenRow(m)) && callOf(ctx).view.sees(t.Owner) {
 				out.Tokens = append(out.Tokens, m)
 			}
 		}

@@ -65,8 +65,9 @@ func (s *server) certificate() (cert, issuer *x509.Certificate) {
 	conn, err := grpc.NewClient("unix:"+filepath.Join(s.data(), "admin.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(s.tb, err)
 	defer conn.Close()
+	csr, _ := newCSR(s.tb, "ocsp.internal")
 	signed, err := certwrightv1.NewCertificateServiceClient(conn).SignCertificate(context.Background(),
-		&certwrightv1.SignCertificateRequest{Csr: newCSR(s.tb, "ocsp.internal"), Profile: "server"})
+		&certwrightv1.SignCertificateRequest{Csr: csr, Profile: "server"})
 	check(s.tb, err)
 	var pair [2]*x509.Certificate
 	for i, text := range []string{signed.Pem, signed.ChainPem} {

@@ -187,18 +187,26 @@ func (s *server) roots() *x509.CertPool {
 // newCSRs are CSRs with a P-256 key each, in PEM.
 func newCSRs(tb testing.TB, n int) []string {
 	tb.Helper()
-	out := make([]string, n)
-	for i := range out {
-		out[i] = newCSR(tb, fmt.Sprintf("h%d.bench.internal", i))
-	}
-	return out
+	csrs, _ := newKeys(tb, n)
+	return csrs
 }
 
-func newCSR(tb testing.TB, name string) string {
+// newKeys are CSRs with the keys that made them.
+func newKeys(tb testing.TB, n int) ([]string, []*ecdsa.PrivateKey) {
+	tb.Helper()
+	out, keys := make([]string, n), make([]*ecdsa.PrivateKey, n)
+	for i := range out {
+		name := fmt.Sprintf("h%d.bench.internal", i)
+		out[i], keys[i] = newCSR(tb, name)
+	}
+	return out, keys
+}
+
+func newCSR(tb testing.TB, name string) (string, *ecdsa.PrivateKey) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(tb, err)
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
 	check(tb, err)
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), key
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/certwright/certwright/identity"
@@ -17,6 +18,20 @@ type Attach struct {
 	Reserve  []storage.Command // with the intent (step 5)
 	Complete []storage.Command // with the completion (step 7)
 	Abandon  []storage.Command // when the intent is given up
+	// Decided gives what depends on the decision, to be added to the three; its
+	// error, a *problem.Problem, refuses the request. nil: nothing does.
+	Decided func(context.Context, policy.Decision) (Attach, error)
+}
+
+// with is a with what depends on the decision.
+func (a Attach) with(ctx context.Context, d policy.Decision) (Attach, error) {
+	if a.Decided == nil {
+		return a, nil
+	}
+	more, err := a.Decided(ctx, d)
+	return Attach{
+		Reserve: slices.Concat(a.Reserve, more.Reserve), Complete: slices.Concat(a.Complete, more.Complete), Abandon: slices.Concat(a.Abandon, more.Abandon),
+	}, err
 }
 
 // Issued is a certificate that may be handed out.
@@ -69,6 +84,9 @@ func (a *Authority) issue(ctx context.Context, req identity.Request, attach Atta
 		return b.again, nil
 	}
 	is := b.is
+	if attach, err = attach.with(ctx, b.decision); err != nil {
+		return Issued{}, err
+	}
 
 	// 3. Draft the TBSCertificate, with its serial and its CRL shard.
 	d, err := a.draft(req, b.decision, is, b.now)

@@ -59,11 +59,11 @@ func TestPolicyAgainstItsServer(t *testing.T) {
 		t.Error("a refused policy is in force")
 	}
 	// What no caller may have, the server may; a grant for nobody is told.
-	fine := change("grants:\n", "deny: {dns: [ca.internal]}\ngrants:\n", "[{local_socket: admin}]", "[{local_socket: admin}, {mtls: any}]")
+	fine := change("grants:\n", "deny: {dns: [ca.internal]}\ngrants:\n", "[{local_socket: admin}]", "[{local_socket: admin}, {token: abc}]")
 	if _, err := policies.Apply(t.Context(), fine, "local_socket:admin"); err != nil {
 		t.Error(err)
 	}
-	if !strings.Contains(log.String(), "there is no authenticator for mtls") {
+	if !strings.Contains(log.String(), "a join token carries its own grant") {
 		t.Errorf("the log: %s", &log)
 	}
 }

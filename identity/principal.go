@@ -1,5 +1,7 @@
 package identity
 
+import "strings"
+
 // Method is how a principal proved who it is.
 type Method string
 
@@ -11,6 +13,7 @@ const (
 	ACME        Method = "acme"         // an ACME account
 	MTLS        Method = "mtls"         // a client certificate
 	OIDC        Method = "oidc"         // a signed token of an identity provider
+	Device      Method = "device"       // a certificate of another CA, which is configured
 	Auditor     Method = "auditor"      // a token of the auditors' file
 )
 
@@ -18,12 +21,23 @@ const (
 // ask for.
 type Role string
 
-// The roles. A principal without a role can call public methods only.
+// The roles. A principal without a role can call public methods only. The last
+// five are admins': the policy gives them, and the admin socket has RoleAdmin.
 const (
-	RoleRequester Role = "requester" // may ask for certificates
-	RoleAdmin     Role = "admin"     // may do everything
-	RoleAuditor   Role = "auditor"   // may read the published ledger
+	RoleRequester   Role = "requester"    // may ask for certificates
+	RoleHolder      Role = "holder"       // holds a certificate of this CA: may renew and read it
+	RoleReader      Role = "reader"       // may read the published ledger
+	RoleViewer      Role = "viewer"       // sees certificates, profiles and issuers
+	RoleAuditor     Role = "auditor"      // sees everything, changes nothing
+	RoleOperator    Role = "operator"     // revokes, makes tokens, manages accounts
+	RolePolicyAdmin Role = "policy-admin" // changes the policy, but for who has which role
+	RoleAdmin       Role = "ca-admin"     // may do everything
 )
+
+// AdminRoles are the roles that the policy can give, the least first.
+func AdminRoles() []Role {
+	return []Role{RoleViewer, RoleAuditor, RoleOperator, RolePolicyAdmin, RoleAdmin}
+}
 
 // Principal is who asks: proven by an authenticator, known to the authority
 // and the policy, which never learn how.
@@ -33,6 +47,9 @@ type Principal struct {
 	// ID, "admin" for the local socket, a provider's issuer and subject.
 	ID    string
 	Roles []Role
+	// Limits are the owners whose things a role may see and change; a role that is
+	// not in it has no limit.
+	Limits map[Role][]string
 	// Claims are what the authenticator proved about the principal; grants may
 	// use them in names and owners. Values are strings, numbers, booleans,
 	// lists and maps of these.
@@ -70,6 +87,22 @@ type Bound struct {
 	// NoChallenges lets an ACME account have these names without proving control
 	// of them by a challenge.
 	NoChallenges bool
+	// Renews is set for a renewal: Allow are the names of the certificate, and the
+	// grant called Name in the policy document must still give them. The grant of a
+	// join token stands for itself: whoever asks has looked whether it still holds.
+	Renews *Origin
+}
+
+// Origin is who had the first certificate of a line of renewals.
+type Origin struct {
+	Method Method
+	ID     string
+}
+
+// OriginOf reads the text of a Principal: "method:ID".
+func OriginOf(text string) Origin {
+	method, id, _ := strings.Cut(text, ":")
+	return Origin{Method: Method(method), ID: id}
 }
 
 // Names are patterns, by type, in the policy document's language: "*.x" is one

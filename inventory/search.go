@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,9 @@ const maxScan = 10_000
 
 // Question is what a search asks for.
 type Question struct {
-	Filter    string // AIP-160; empty: everything
+	Filter string // AIP-160; empty: everything
+	// Owners whose certificates are searched; nil: everybody's.
+	Owners    []string
 	OrderBy   string // "create_time desc" (the default), "create_time", "not_after", "not_after desc"
 	PageSize  int    // 1 to 1000
 	PageToken string // Answer.Next of the page before; empty at first
@@ -35,6 +38,7 @@ type Answer struct {
 type search struct {
 	inventory  *Inventory
 	filter     filter.Filter
+	owners     []string // nil: everybody's
 	successors *successors
 	now        time.Time
 }
@@ -58,7 +62,7 @@ func (v *Inventory) Search(ctx context.Context, q Question) (Answer, error) {
 	}
 	query.After = after
 	now := v.config.Now()
-	s := &search{inventory: v, filter: f, successors: newSuccessors(v.config.Store, now), now: now}
+	s := &search{inventory: v, filter: f, owners: q.Owners, successors: newSuccessors(v.config.Store, now), now: now}
 	if rows, found, err := s.bySerial(ctx); err != nil || found && after == nil {
 		return Answer{Rows: rows}, err
 	}
@@ -234,7 +238,7 @@ func (s *search) match(ctx context.Context, certificates []storage.Certificate, 
 	last := 0
 	for i, c := range certificates {
 		v := values{search: s, ctx: ctx, c: c}
-		matches := s.filter.Match(v.field)
+		matches := (s.owners == nil || slices.Contains(s.owners, c.Intent.Owner)) && s.filter.Match(v.field)
 		if v.err != nil {
 			return nil, 0, v.err
 		}

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,13 +48,15 @@ type CasePrincipal struct {
 	Token string `json:"token"`
 	// Account is the ID of an ACME account, with the claim eab if it was bound.
 	Account string `json:"account"`
-	// MTLS is the identity in a client certificate.
+	// MTLS is a name in a client certificate of this CA.
 	MTLS string `json:"mtls"`
+	// Device is the name of another CA of the server's configuration.
+	Device string `json:"device"`
 	// OIDC is the URL of an identity provider; the claim sub tells who.
 	OIDC string `json:"oidc"`
 	// Claims of the caller.
 	Claims map[string]any `json:"claims"`
-	// Roles of the caller: admin, requester.
+	// Roles of the caller: requester, viewer, auditor, operator, policy-admin, ca-admin.
 	Roles []string `json:"roles"`
 }
 
@@ -73,17 +76,19 @@ func (p CasePrincipal) principal() (identity.Principal, int) {
 	for _, m := range []struct {
 		method identity.Method
 		id     string
-	}{{identity.LocalSocket, p.LocalSocket}, {identity.Token, p.Token}, {identity.ACME, p.Account}, {identity.MTLS, p.MTLS}, {identity.OIDC, p.OIDC}} {
+	}{{identity.LocalSocket, p.LocalSocket}, {identity.Token, p.Token}, {identity.ACME, p.Account}, {identity.MTLS, p.MTLS}, {identity.Device, p.Device}, {identity.OIDC, p.OIDC}} {
 		if m.id != "" {
 			out.Method, out.ID, n = m.method, m.id, n+1
 		}
 	}
-	if p.OIDC != "" {
-		out.Claims = map[string]any{}
-		for name, value := range p.Claims {
-			out.Claims[name] = value
+	for name, value := range map[string]string{"iss": p.OIDC, "ca": p.Device, "names": p.MTLS} {
+		if value == "" {
+			continue
 		}
-		out.Claims["iss"] = p.OIDC
+		if out.Claims = maps.Clone(out.Claims); out.Claims == nil {
+			out.Claims = map[string]any{}
+		}
+		out.Claims[name] = value
 	}
 	for _, role := range p.Roles {
 		out.Roles = append(out.Roles, identity.Role(role))
@@ -126,7 +131,7 @@ func ParseCases(file string, data []byte) ([]Case, error) {
 			fault(path+".reasons", "", "", "only a denial has reasons")
 		}
 		if _, n := c.Principal.principal(); n != 1 {
-			fault(path+".principal", "", "one of local_socket, token, account, mtls, oidc", "a caller has one method")
+			fault(path+".principal", "", "one of local_socket, token, account, mtls, device, oidc", "a caller has one method")
 		}
 		if _, err := c.request(); err != nil && c.Expect == "allow" {
 			fault(path, "", "", err.Error())

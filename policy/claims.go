@@ -8,7 +8,7 @@ import (
 )
 
 // template finds "{claims.NAME}".
-var template = regexp.MustCompile(`\{claims\.([A-Za-z0-9_:/-]{1,64})\}`)
+var template = regexp.MustCompile(`\{claims\.([A-Za-z0-9_.:/-]{1,128})\}`)
 
 // The characters a claim may hold where it stands: none of them separates
 // labels, segments or mailboxes there, and none is a pattern.

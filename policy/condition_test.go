@@ -24,7 +24,7 @@ func TestConditions(t *testing.T) {
 		{"'purpose' in request.labels", ReasonCondition},
 		{"request.labels['purpose'] == 'a'", ReasonConditionError},
 		{"request.owner == 'o' && request.profile == 'server' && request.validity == 720 * 3600", ""},
-		{"principal.method == 'local_socket' && principal.id == 'admin' && 'admin' in principal.roles", ""},
+		{"principal.method == 'local_socket' && principal.id == 'admin' && 'ca-admin' in principal.roles", ""},
 		{"principal.claims.level > 2 && principal.claims.tags.exists(x, x == 'p')", ""},
 		{"principal.claims.none == 1", ReasonConditionError},
 		{"!has(principal.claims.none)", ""},

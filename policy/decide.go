@@ -82,7 +82,7 @@ func (e *Engine) decide(req identity.Request, now time.Time, complete bool) (Dec
 	return Decision{
 		Profile: profile, Issuer: profile.Issuer, Grant: verdict.grant, Owner: verdict.owner,
 		NotBefore: when.notBefore, NotAfter: when.notAfter, Policy: e.hash,
-		NoChallenges: verdict.trusted,
+		NoChallenges: verdict.trusted, SingleUse: verdict.singleUse,
 	}, nil
 }
 

@@ -20,6 +20,9 @@ type Document struct {
 	Deny identity.Names `json:"deny"`
 	// Grants say who may have them.
 	Grants []Grant `json:"grants"`
+	// Roles say who may do what with the API. Whoever is on the admin socket is
+	// ca-admin and needs no line.
+	Roles []RoleBinding `json:"roles"`
 	// Conditions narrow what grants allow.
 	Conditions []Condition `json:"conditions"`
 }
@@ -94,6 +97,9 @@ type Grant struct {
 	// a challenge: the account's key, or what it was bound to, is proof enough.
 	// Empty: they must. All principals must then be eab or account.
 	Challenges string `json:"challenges"`
+	// SingleUse lets each identity token have one certificate, whatever it is shown
+	// again for. All principals must then be oidc, and the tokens need a claim jti.
+	SingleUse bool `json:"single_use"`
 	// Owner of what is issued under the grant. A request need not name it, and
 	// may name no other; but "unassigned" gives way to the owner that an ACME
 	// account is bound to.
@@ -103,7 +109,7 @@ type Grant struct {
 }
 
 // PrincipalSpec matches callers: one key for how they have proven themselves,
-// and claims beside oidc and mtls.
+// and claims beside oidc, mtls and device.
 type PrincipalSpec struct {
 	// LocalSocket is a caller on the admin socket: admin.
 	LocalSocket string `json:"local_socket"`
@@ -115,14 +121,31 @@ type PrincipalSpec struct {
 	EAB string `json:"eab"`
 	// Account is the ID of one ACME account.
 	Account string `json:"account"`
-	// MTLS is the identity in a client certificate, or "any".
+	// MTLS is a name in a client certificate of this CA, such as
+	// "spiffe://internal/ns/web" or "web.internal", or "any".
 	MTLS string `json:"mtls"`
+	// Device is the name of another CA in the server's configuration: its
+	// certificates.
+	Device string `json:"device"`
 	// OIDC is the URL of an identity provider (the claim iss).
 	OIDC string `json:"oidc"`
-	// Role is a role that the caller holds: admin, requester.
+	// Role is a role that the caller holds: requester, viewer, auditor, operator,
+	// policy-admin, ca-admin.
 	Role string `json:"role"`
 	// Claims that the caller must have. A list claim must contain the value.
 	Claims map[string]Text `json:"claims"`
+}
+
+// RoleBinding gives a role to callers.
+type RoleBinding struct {
+	// Role: viewer, auditor, operator, policy-admin, ca-admin.
+	Role identity.Role `json:"role"`
+	// Principals that have it, by oidc, device or mtls, each with claims; those of
+	// mtls must name the grant of the certificate.
+	Principals []PrincipalSpec `json:"principals"`
+	// Owners whose things the role may see and change; empty: everybody's. Methods
+	// that tell of all owners are refused to who is limited.
+	Owners []string `json:"owners"`
 }
 
 // Text is a text, or a number or boolean as it is written.

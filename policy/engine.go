@@ -78,6 +78,8 @@ type Decision struct {
 	NotBefore, NotAfter time.Time
 	// Policy is the SHA-256 of the document that was asked.
 	Policy [32]byte
+	// SingleUse: the caller's identity token must not have been used before.
+	SingleUse bool
 	// NoChallenges: the grant takes an ACME account's word for the names.
 	NoChallenges bool
 }

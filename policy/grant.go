@@ -21,6 +21,7 @@ type grant struct {
 	owners     []string
 	exact      []identity.Identifier // of the system grant: these names and no patterns
 	trusted    bool                  // ACME accounts need no challenge
+	singleUse  bool                  // an identity token gets one certificate
 }
 
 // patterns are the patterns of a grant, compiled as far as they do not depend on

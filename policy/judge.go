@@ -14,6 +14,7 @@ import (
 type verdict struct {
 	grant, owner string
 	trusted      bool // the grant asks ACME accounts for no challenge
+	singleUse    bool // the grant takes an identity token once
 	broken       []problem.Violation
 }
 
@@ -28,6 +29,12 @@ func (e *Engine) grantsOf(req identity.Request) ([]*grant, []problem.Violation) 
 			return nil, []problem.Violation{none}
 		}
 		return []*grant{e.system}, nil
+	case p.Bound != nil && p.Bound.Renews != nil:
+		g, broken := e.renewed(*p.Bound)
+		if g == nil {
+			return nil, broken
+		}
+		return []*grant{g}, nil
 	case p.Bound != nil:
 		g, err := boundGrant(*p.Bound)
 		if err != nil {
@@ -90,7 +97,7 @@ func judge(granted []*grant, offered []string, req identity.Request) verdict {
 
 // judge is what this grant alone has against names and owner.
 func (g *grant) judge(req identity.Request) verdict {
-	v := verdict{grant: g.name, trusted: g.trusted}
+	v := verdict{grant: g.name, trusted: g.trusted, singleUse: g.singleUse}
 	v.owner, v.broken = g.ownerOf(req)
 	covers, shown := func(id identity.Identifier) bool { return slices.Contains(g.exact, id) }, g.exact
 	var unusable []error

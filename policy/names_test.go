@@ -205,14 +205,14 @@ func TestPrincipals(t *testing.T) {
 		{PrincipalSpec{MTLS: "spiffe://x/y"}, mtls, true},
 		{PrincipalSpec{MTLS: "spiffe://x/z"}, mtls, false},
 		{PrincipalSpec{Role: "requester"}, mtls, true},
-		{PrincipalSpec{Role: "admin"}, mtls, false},
-		{PrincipalSpec{Role: "admin"}, admin, true},
+		{PrincipalSpec{Role: "ca-admin"}, mtls, false},
+		{PrincipalSpec{Role: "ca-admin"}, admin, true},
 		{PrincipalSpec{Token: "t"}, token, false}, // its own grant is the only one
 		{PrincipalSpec{Token: "t"}, identity.Principal{Method: identity.Token, ID: "t"}, true},
 		{PrincipalSpec{}, admin, false},
 		{PrincipalSpec{LocalSocket: "admin", Role: "admin"}, admin, false}, // two keys are no spec
 		{PrincipalSpec{MTLS: "any", Claims: map[string]Text{"a": "b"}}, mtls, false},
-		{PrincipalSpec{Role: "admin"}, identity.Principal{Method: "new", ID: "x", Roles: []identity.Role{identity.RoleAdmin}}, false},
+		{PrincipalSpec{Role: "ca-admin"}, identity.Principal{Method: "new", ID: "x", Roles: []identity.Role{identity.RoleAdmin}}, false},
 	}
 	for _, test := range tests {
 		if got := test.spec.matches(test.who); got != test.want {

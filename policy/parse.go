@@ -72,6 +72,7 @@ func newCompiler(file string, data []byte) *compiler {
 	for i := range c.doc.Grants {
 		c.grant(fmt.Sprintf("grants[%d]", i), c.doc.Grants[i])
 	}
+	c.roles()
 	c.compileConditions()
 	return c
 }

@@ -33,8 +33,9 @@ func (c *compiler) grant(path string, g Grant) {
 	}
 	c.owner(path, g)
 	c.challenges(path, g)
+	c.singleUse(path, g)
 	out := &grant{name: g.Name, principals: g.Principals, profiles: g.Profiles, owner: g.Owner, owners: g.Owners,
-		trusted: g.Challenges == noChallenges}
+		trusted: g.Challenges == noChallenges, singleUse: g.SingleUse}
 	good := c.patterns(path+".allow", g.Allow) && c.patterns(path+".deny", g.Deny)
 	if good {
 		var err error
@@ -89,7 +90,7 @@ func (c *compiler) principal(path string, p PrincipalSpec) {
 		return
 	}
 	if n != 1 {
-		c.fault(path, "", "one of local_socket, token, acme, eab, account, mtls, oidc, role", "a principal has one key that says how the caller has proven itself")
+		c.fault(path, "", "one of local_socket, token, acme, eab, account, mtls, device, oidc, role", "a principal has one key that says how the caller has proven itself")
 		return
 	}
 	switch key {
@@ -98,15 +99,15 @@ func (c *compiler) principal(path string, p PrincipalSpec) {
 	case "acme":
 		c.oneOf(path+".acme", "value for acme", value, []string{anyone})
 	case "role":
-		c.oneOf(path+".role", "role", value, []string{string(identity.RoleAdmin), string(identity.RoleRequester)})
+		c.oneOf(path+".role", "role", value, append(roleNames(), string(identity.RoleRequester)))
 	case "oidc":
 		if !strings.HasPrefix(value, "https://") {
 			c.fault(path+".oidc", value, "https://…", "an identity provider is named by its https URL")
 		}
 	}
 	for name, want := range p.Claims {
-		if key != "oidc" && key != "mtls" {
-			c.fault(path+".claims", name, "beside oidc and mtls", "callers of this sort have no claims")
+		if key != "oidc" && key != "mtls" && key != "device" {
+			c.fault(path+".claims", name, "beside oidc, mtls and device", "callers of this sort have no claims")
 		}
 		if want == "" {
 			c.fault(path+".claims."+name, "", "", "a claim must have a value")
@@ -153,6 +154,18 @@ func (c *compiler) challenges(path string, g Grant) {
 		if key, value, _ := p.method(); key != "eab" && key != "account" {
 			c.fault(fmt.Sprintf("%s.principals[%d]", path, i), value, "eab, account",
 				"challenges: none is for ACME accounts that are bound or named one by one")
+		}
+	}
+}
+
+// singleUse checks that only identity tokens are to be used once.
+func (c *compiler) singleUse(path string, g Grant) {
+	if !g.SingleUse {
+		return
+	}
+	for i, p := range g.Principals {
+		if key, value, _ := p.method(); key != "oidc" {
+			c.fault(fmt.Sprintf("%s.principals[%d]", path, i), value, "oidc", "single_use is for identity tokens")
 		}
 	}
 }

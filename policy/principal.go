@@ -10,7 +10,7 @@ const anyone = "any"
 func (s PrincipalSpec) method() (key, value string, n int) {
 	for _, m := range []struct{ key, value string }{
 		{"local_socket", s.LocalSocket}, {"token", s.Token}, {"acme", s.ACME}, {"eab", s.EAB},
-		{"account", s.Account}, {"mtls", s.MTLS}, {"oidc", s.OIDC}, {"role", s.Role},
+		{"account", s.Account}, {"mtls", s.MTLS}, {"device", s.Device}, {"oidc", s.OIDC}, {"role", s.Role},
 	} {
 		if m.value != "" {
 			key, value, n = m.key, m.value, n+1
@@ -45,6 +45,8 @@ func usesMethod(key string, m identity.Method) bool {
 		return m == identity.ACME
 	case "mtls":
 		return m == identity.MTLS
+	case "device":
+		return m == identity.Device
 	case "oidc":
 		return m == identity.OIDC
 	case "role":
@@ -63,7 +65,9 @@ func hasValue(key, value string, p identity.Principal) bool {
 	case "eab":
 		return hasClaim(p.Claims["eab"], value)
 	case "mtls":
-		return p.ID == value || value == anyone
+		return value == anyone || p.ID == value || hasClaim(p.Claims["names"], value)
+	case "device":
+		return p.Claims["ca"] == value
 	case "oidc":
 		return p.Claims["iss"] == value
 	case "role":
@@ -75,7 +79,7 @@ func hasValue(key, value string, p identity.Principal) bool {
 // known tells whether the method is one that grants can speak of.
 func known(m identity.Method) bool {
 	switch m {
-	case identity.LocalSocket, identity.Token, identity.ACME, identity.MTLS, identity.OIDC:
+	case identity.LocalSocket, identity.Token, identity.ACME, identity.MTLS, identity.OIDC, identity.Device:
 		return true
 	}
 	return false

@@ -7,6 +7,7 @@ const (
 	ReasonProfileUnknown  = "PROFILE_UNKNOWN"        // no such profile
 	ReasonProfileMissing  = "PROFILE_MISSING"        // the request names no profile
 	ReasonNoGrant         = "NO_GRANT"               // no grant is for this caller
+	ReasonGrantGone       = "GRANT_GONE"             // the grant of a certificate no longer gives it: no renewal
 	ReasonProfile         = "PROFILE_NOT_GRANTED"    // no grant of the caller has the profile
 	ReasonNamesMissing    = "NAMES_MISSING"          // not one name
 	ReasonTooManyNames    = "TOO_MANY_NAMES"         // more than max_names

@@ -22,6 +22,8 @@ type Past struct {
 	NoLabels, NoClaims, NoRoles bool
 	// NoGrant: the credential carried a grant of its own, which is not known.
 	NoGrant bool
+	// Renewal: the caller renewed a certificate, under the grant of the first.
+	Renewal bool
 }
 
 // Replayed is what a policy says of a request of the past.
@@ -123,6 +125,10 @@ func (o *Replayed) grant(e *Engine, p Past) {
 	if !slices.Contains(g.profiles, req.Profile) {
 		o.Broken = append(o.Broken, problem.Violation{Reason: ReasonProfile, Rule: "grant " + g.name + ": profiles", Value: req.Profile, Detail: "the grant has not this profile"})
 	}
+	if p.Renewal && req.Principal.Bound == nil {
+		o.renewal(g, req)
+		return
+	}
 	o.principal(g, p)
 	if p.NoClaims && g.usesClaims() {
 		o.unchecked("grant %s: claims", g.name)
@@ -134,6 +140,26 @@ func (o *Replayed) grant(e *Engine, p Past) {
 		o.unchecked("grant %s: owner", g.name)
 	}
 	o.Broken = append(append(o.Broken, v.broken...), g.denials(req)...)
+}
+
+// renewal judges the request by what the grant gives to some caller, as it was
+// judged; who had the first certificate of the line is not known here.
+func (o *Replayed) renewal(g *grant, req identity.Request) {
+	o.unchecked("grant %s: who had the first certificate", g.name)
+	gone := func(value, detail string) {
+		o.Broken = append(o.Broken, problem.Violation{Reason: ReasonGrantGone, Rule: "grant " + g.name, Value: value, Detail: detail})
+	}
+	if !g.mayOwn(req.Owner) {
+		gone(req.Owner, "the grant is not for this owner")
+	}
+	for _, id := range req.Identifiers {
+		switch {
+		case g.deny.mayDeny(id):
+			gone(id.String(), "the grant denies the name")
+		case !g.allow.mayCover(id):
+			gone(id.String(), "the grant does not allow the name")
+		}
+	}
 }
 
 // grantNamed is the grant by which the request was allowed.
@@ -162,7 +188,7 @@ func (o *Replayed) principal(g *grant, p Past) {
 	}
 	open := func(s PrincipalSpec) bool {
 		key, _, n := s.method()
-		return n == 1 && usesMethod(key, who.Method) && (p.NoClaims && (key == "eab" || key == "oidc" || len(s.Claims) > 0) || p.NoRoles && key == "role")
+		return n == 1 && usesMethod(key, who.Method) && (p.NoClaims && (key == "eab" || key == "oidc" || key == "mtls" || key == "device" || len(s.Claims) > 0) || p.NoRoles && key == "role")
 	}
 	if slices.ContainsFunc(g.principals, open) {
 		o.unchecked("grant %s: principals", g.name)

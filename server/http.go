@@ -42,8 +42,9 @@ func httpServer(handler http.Handler, logger *slog.Logger) *http.Server {
 }
 
 // tlsConfig is that of every TLS listener: TLS 1.3, or 1.2 with AEAD suites.
-func tlsConfig(own *ownCertificate, protocols ...string) *tls.Config {
-	return &tls.Config{
+// It asks for a client certificate, and requires none.
+func tlsConfig(r *rooms, protocols ...string) *tls.Config {
+	c := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		CipherSuites: []uint16{ // of TLS 1.2; those of 1.3 are all AEAD
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -51,8 +52,10 @@ func tlsConfig(own *ownCertificate, protocols ...string) *tls.Config {
 			tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 		NextProtos:     protocols,
-		GetCertificate: own.get,
+		GetCertificate: r.own.get,
 	}
+	r.mtls.Request(c)
+	return c
 }
 
 // serveHTTP serves until ctx ends, and then drains for at most the time of drain.

@@ -12,8 +12,9 @@ import (
 
 	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/api"
-	"github.com/certwright/certwright/auth/auditor"
-	"github.com/certwright/certwright/auth/local"
+	"github.com/certwright/certwright/auth/mtls"
+	"github.com/certwright/certwright/auth/oidc"
+	"github.com/certwright/certwright/auth/renewal"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ca/tally"
@@ -43,6 +44,9 @@ type rooms struct {
 	policies  *ca.Policies
 	authority *ca.Authority
 	tokens    *token.Tokens
+	oidc      *oidc.Authenticator
+	mtls      *mtls.Authenticator
+	renewals  *renewal.Renewals
 	inventory *inventory.Inventory
 	expiries  *inventory.Expiries
 	bulk      *bulk.Operations
@@ -203,6 +207,9 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	if err != nil {
 		return err
 	}
+	if err = r.openAuth(s); err != nil {
+		return err
+	}
 	authenticators, err := r.authenticators(c)
 	if err != nil {
 		return err
@@ -210,25 +217,12 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	r.api, err = api.New(api.Config{
 		CRLs: r.crls, Bulk: r.bulk, Completeness: r.tally.Now,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Witnesses: r.witnesses, Store: r.store,
-		Tokens: r.tokens, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
+		Tokens: r.tokens, Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
 		Maintenance: maintenance{clockGuard: r.clock, rooms: r, options: &s.options},
 		Roots:       []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
 	})
 	return err
-}
-
-// authenticators prove who calls, in the order in which they are asked.
-func (r *rooms) authenticators(c *config.Config) ([]api.Authenticator, error) {
-	all := []api.Authenticator{r.tokens}
-	if c.Ledger.AuditorTokens != "" {
-		auditors, err := auditor.New(auditor.Config{File: c.Path(c.Ledger.AuditorTokens)})
-		if err != nil {
-			return nil, fmt.Errorf("ledger.auditor_tokens: %w", err)
-		}
-		all = append(all, auditors)
-	}
-	return append(all, local.New(local.Config{})), nil
 }
 
 // abandoned gives what belongs to the end of an intent whose server has died: a

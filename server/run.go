@@ -85,7 +85,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 	g := newGroup(ctx)
 	secure := httpServer(https, s.logger)
-	secure.TLSConfig = tlsConfig(r.own, "h2", "http/1.1")
+	secure.TLSConfig = tlsConfig(r, "h2", "http/1.1")
 	for _, each := range []struct {
 		server   *http.Server
 		listener *limited
@@ -95,7 +95,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		}
 	}
 	if l.grpc != nil {
-		remote := s.grpcServer("grpc", credentials.NewTLS(tlsConfig(r.own, "h2")), l.grpc.find)
+		remote := s.grpcServer("grpc", credentials.NewTLS(tlsConfig(r, "h2")), l.grpc.find)
 		g.serve(func(ctx context.Context) error { return serveGRPC(ctx, remote, l.grpc, drainTime) })
 	}
 	socket := s.grpcServer("socket", api.SocketCredentials(), nil)
@@ -108,6 +108,8 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		g.work(r.acme.Run)
 	}
 	g.work(r.own.run)
+	g.work(r.oidc.Run)
+	g.work(r.sweeper(s).Run)
 	g.work(r.ocsp.Run)
 	g.work(r.crls.Run)
 	g.work(r.bulk.Run)

@@ -71,7 +71,7 @@ func (a *Authenticator) Authenticate(_ context.Context, c auth.Credentials) (ide
 	}
 	return identity.Principal{
 		Method: identity.Auditor, ID: hex.EncodeToString(shown[:8]),
-		Roles: []identity.Role{identity.RoleAuditor}, Evidence: shown,
+		Roles: []identity.Role{identity.RoleReader}, Evidence: shown,
 	}, nil
 }
 

@@ -34,7 +34,7 @@ func TestAuthenticate(t *testing.T) {
 	}
 	for _, good := range []string{secret, other} {
 		p, err := show("Bearer " + good)
-		if err != nil || !p.Has(identity.RoleAuditor) || p.Has(identity.RoleAdmin) || p.Has(identity.RoleRequester) || p.Method != identity.Auditor {
+		if err != nil || !p.Has(identity.RoleReader) || p.Has(identity.RoleAdmin) || p.Has(identity.RoleRequester) || p.Method != identity.Auditor {
 			t.Errorf("%+v, %v", p, err)
 		}
 		if strings.Contains(p.ID, good) || p.Evidence == ([32]byte{}) {

@@ -17,7 +17,9 @@ import (
 
 const collection = "token"
 
-// keep is how long the record of a token outlives the token, for lists.
+// keep is how long the record of a token outlives the token at least, for lists.
+// While certificates that it gave are renewed it must stay: who renews asks whether it
+// was revoked.
 const keep = 90 * 24 * time.Hour
 
 // Store is what tokens need of the storage.

@@ -119,11 +119,11 @@ func Spent() *problem.Problem {
 func (t *Tokens) read(ctx context.Context, text string) (storage.Record, record, error) {
 	id, ok := parseID(text)
 	if !ok {
-		return storage.Record{}, record{}, notFound(text)
+		return storage.Record{}, record{}, NotFound(text)
 	}
 	stored, err := t.config.Store.Record(ctx, collection, id.String())
 	if errors.Is(err, storage.ErrNotFound) {
-		return storage.Record{}, record{}, notFound(text)
+		return storage.Record{}, record{}, NotFound(text)
 	} else if err != nil {
 		return storage.Record{}, record{}, fmt.Errorf("token: %w", err)
 	}
@@ -131,7 +131,8 @@ func (t *Tokens) read(ctx context.Context, text string) (storage.Record, record,
 	return stored, r, err
 }
 
-func notFound(id string) error {
+// NotFound is the answer about a token that is not there for the caller.
+func NotFound(id string) error {
 	return &problem.Problem{
 		Kind: problem.NotFound, Reason: "TOKEN_NOT_FOUND", Detail: fmt.Sprintf("there is no join token %.64q", id),
 		Help: "List them: certwright token list.",

@@ -75,7 +75,9 @@ func New(cfg Config) (*Operations, error) {
 type Order struct {
 	// Filter is AIP-160 over those of the inventory's fields that never change: not
 	// id, state, superseded and labels. Not empty.
-	Filter    string
+	Filter string
+	// Owners whose certificates are meant, of what the filter selects; nil: all.
+	Owners    []string
 	Reason    identity.RevocationReason
 	Actor     string // as in the ledger: "method:ID"
 	RequestID string // of the actor; the same order again is the same operation. Empty: none
@@ -107,6 +109,7 @@ const (
 // record is an Operation in the store.
 type record struct {
 	Filter  string                    `json:"filter"`
+	Owners  []string                  `json:"owners,omitempty"` // nil: all
 	Reason  identity.RevocationReason `json:"reason"`
 	Actor   string                    `json:"actor"`
 	Digest  []byte                    `json:"digest"` // of the order as it was given
@@ -122,7 +125,7 @@ type record struct {
 
 func (r record) operation(id string) Operation {
 	return Operation{
-		ID: id, Order: Order{Filter: r.Filter, Reason: r.Reason, Actor: r.Actor, Before: r.Before},
+		ID: id, Order: Order{Filter: r.Filter, Owners: r.Owners, Reason: r.Reason, Actor: r.Actor, Before: r.Before},
 		Created: r.Created, Ended: r.Ended, Error: r.Error, Radius: r.Radius, Revoked: r.Revoked,
 	}
 }
@@ -151,9 +154,13 @@ func (o *Operations) Start(ctx context.Context, order Order) (Operation, error) 
 	if err != nil {
 		return Operation{}, fmt.Errorf("operation: %w", err)
 	}
-	digest := sha256.Sum256(fmt.Appendf(nil, "%d %d %s", order.Reason, order.Before, order.Filter))
+	text := fmt.Appendf(nil, "%d %d %s", order.Reason, order.Before, order.Filter)
+	if order.Owners != nil {
+		text = fmt.Appendf(text, " %q", order.Owners)
+	}
+	digest := sha256.Sum256(text)
 	r := record{
-		Filter: order.Filter, Reason: order.Reason, Actor: order.Actor, Digest: digest[:],
+		Filter: order.Filter, Owners: order.Owners, Reason: order.Reason, Actor: order.Actor, Digest: digest[:],
 		Before: head.Size, Created: o.cfg.Now().UTC(),
 	}
 	if order.Before > 0 {
@@ -256,6 +263,11 @@ func (o *Operations) repeated(ctx context.Context, id string, digest []byte) (Op
 	return r.operation(id), nil
 }
 
+// NotFound is the answer about an operation that is not there for the caller.
+func NotFound(id string) error {
+	return &problem.Problem{Kind: problem.NotFound, Value: fmt.Sprintf("%.64s", id), Detail: "there is no such operation"}
+}
+
 // Get is an operation by its ID; NotFound.
 func (o *Operations) Get(ctx context.Context, id string) (Operation, error) {
 	r, _, err := o.read(ctx, id)
@@ -263,7 +275,7 @@ func (o *Operations) Get(ctx context.Context, id string) (Operation, error) {
 }
 
 func (o *Operations) read(ctx context.Context, id string) (record, uint64, error) {
-	missing := &problem.Problem{Kind: problem.NotFound, Value: fmt.Sprintf("%.64s", id), Detail: "there is no such operation"}
+	missing := NotFound(id)
 	if raw, err := hex.DecodeString(id); err != nil || len(raw) != 16 {
 		return record{}, 0, missing
 	}

@@ -52,19 +52,19 @@ func (o *Operations) Preview(ctx context.Context, order Order) (radius Radius, s
 	if before = head.Size; order.Before > 0 {
 		before = min(order.Before, head.Size)
 	}
-	radius, sample, err = o.count(ctx, order.Filter, before)
+	radius, sample, err = o.count(ctx, order.Filter, order.Owners, before)
 	return radius, sample, before, err
 }
 
 // count walks all that an order selects.
-func (o *Operations) count(ctx context.Context, filter string, before uint64) (Radius, []inventory.Row, error) {
+func (o *Operations) count(ctx context.Context, filter string, only []string, before uint64) (Radius, []inventory.Row, error) {
 	var r Radius
 	var sample []inventory.Row
 	owners := map[string]uint64{}
 	lineages := map[[sha256.Size]byte]bool{} // → its newest is hit
 	place := ""
 	for {
-		page, err := o.cfg.Inventory.Search(ctx, inventory.Question{Filter: filter, OrderBy: walk, PageSize: scanPage, PageToken: place})
+		page, err := o.cfg.Inventory.Search(ctx, inventory.Question{Filter: filter, Owners: only, OrderBy: walk, PageSize: scanPage, PageToken: place})
 		if err != nil {
 			return Radius{}, nil, err
 		}

@@ -90,7 +90,7 @@ func (o *Operations) carryOut(ctx context.Context, id string) error {
 func (o *Operations) step(ctx context.Context, id string, r record, version uint64) error {
 	r.Error = ""
 	if !r.Counted {
-		radius, _, err := o.count(ctx, r.Filter, r.Before)
+		radius, _, err := o.count(ctx, r.Filter, r.Owners, r.Before)
 		if problem.KindOf(err) == problem.Malformed { // the filter's language has changed
 			return o.end(ctx, id, r, version, err)
 		}
@@ -100,7 +100,7 @@ func (o *Operations) step(ctx context.Context, id string, r record, version uint
 		r.Counted, r.Radius = true, radius
 		return o.save(ctx, id, r, version)
 	}
-	page, err := o.cfg.Inventory.Search(ctx, inventory.Question{Filter: r.Filter, OrderBy: walk, PageSize: o.cfg.Step, PageToken: r.Place})
+	page, err := o.cfg.Inventory.Search(ctx, inventory.Question{Filter: r.Filter, Owners: r.Owners, OrderBy: walk, PageSize: o.cfg.Step, PageToken: r.Place})
 	if problem.KindOf(err) == problem.Malformed {
 		return o.end(ctx, id, r, version, err)
 	}

@@ -209,7 +209,7 @@ func (r *run) intent(ctx context.Context, index uint64, e entry.Entry, i entry.I
 		r.unchecked("the server's own grant")
 		return nil
 	}
-	past := policy.Past{Grant: i.Grant, At: e.Time}
+	past := policy.Past{Grant: i.Grant, At: e.Time, Renewal: who.Method == identity.MTLS && i.Replaces != [32]byte{}}
 	if past.Request, err = request(cert, i); err != nil {
 		r.finding("policy", index, subject, err.Error())
 		return nil

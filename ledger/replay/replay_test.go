@@ -95,7 +95,7 @@ type asked struct {
 	length                       time.Duration
 	labels                       []string
 	erased                       bool
-	policy                       [32]byte
+	policy, replaces             [32]byte
 }
 
 func (b *book) intent(a asked) {
@@ -124,7 +124,7 @@ func (b *book) intent(a asked) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	i := entry.Intent{Profile: a.profile, Grant: a.grant, Owner: a.owner, Policy: a.policy, TBS: cert.RawTBSCertificate}
+	i := entry.Intent{Profile: a.profile, Grant: a.grant, Owner: a.owner, Policy: a.policy, Replaces: a.replaces, TBS: cert.RawTBSCertificate}
 	for _, label := range a.labels {
 		commitment := b.commit(label)
 		i.Labels = append(i.Labels, commitment)
@@ -166,43 +166,59 @@ func TestReplay(t *testing.T) {
 			change(a)
 		})
 	}
+	renewed := func(change func(*asked)) asked {
+		return admin(func(a *asked) {
+			a.actor, a.replaces = "mtls:aa", [32]byte{1}
+			change(a)
+		})
+	}
+	const first = "grant ops: who had the first certificate"
 	for name, test := range map[string]struct {
 		asked     asked
 		broken    string // in the finding; empty: none
 		unchecked string // the rules, sorted, joined by "; "
 	}{
-		"allowed":             {admin(func(*asked) {}), "", ""},
-		"another policy":      {admin(func(a *asked) { a.policy[0] ^= 1 }), "was in force", ""},
-		"profile":             {admin(func(a *asked) { a.profile = "none" }), "PROFILE_UNKNOWN", ""},
-		"name":                {admin(func(a *asked) { a.dns = []string{"a.example"} }), "NAME_NOT_ALLOWED", ""},
-		"denied":              {admin(func(a *asked) { a.dns = []string{"secret.internal"} }), "NAME_DENIED", ""},
-		"denied to all":       {admin(func(a *asked) { a.dns = []string{"ca.internal"} }), "NAME_DENIED", ""},
-		"too long":            {admin(func(a *asked) { a.length = 49 * time.Hour }), "VALIDITY_TOO_LONG", ""},
-		"owner":               {admin(func(a *asked) { a.owner = "dev" }), "OWNER_NOT_ALLOWED", ""},
-		"grant":               {admin(func(a *asked) { a.grant = "none" }), "NO_GRANT", ""},
-		"another's grant":     {admin(func(a *asked) { a.actor = "token:t9" }), "NO_GRANT", ""},
-		"condition":           {admin(func(a *asked) { a.dns = []string{"friday.internal"} }), "CONDITION_FAILED", ""},
-		"labels, kept":        {admin(func(a *asked) { a.labels = []string{"purpose=work"} }), "", ""},
-		"labels, broken":      {admin(func(a *asked) { a.labels = []string{"purpose=toy"} }), "CONDITION_FAILED", ""},
-		"labels, erased":      {admin(func(a *asked) { a.labels, a.erased = []string{"purpose=toy"}, true }), "", "condition purpose"},
-		"label missing":       {admin(func(a *asked) { a.profile = "labelled" }), "LABEL_MISSING", ""},
-		"label erased":        {admin(func(a *asked) { a.profile, a.labels, a.erased = "labelled", []string{"purpose=x"}, true }), "", "profile labelled: require_labels"},
-		"acme":                {acme(func(*asked) {}), "", ""},
-		"acme, owner":         {acme(func(a *asked) { a.owner = "team" }), "", "grant acme: owner"},
-		"acme, name":          {acme(func(a *asked) { a.dns = []string{"a.internal"} }), "NAME_NOT_ALLOWED", ""},
-		"acme, bound":         {acme(func(a *asked) { a.grant, a.owner = "bound", "boxes" }), "", "grant bound: principals"},
-		"acme, claims":        {acme(func(a *asked) { a.grant = "claimed" }), "", "grant claimed: claims"},
-		"acme, condition":     {acme(func(a *asked) { a.dns = []string{"a.acme.internal", "b.acme.internal"} }), "", "condition trusted"},
-		"acme, EAB's own":     {acme(func(a *asked) { a.grant = "eab:1" }), "", "grant eab:1: the credential's own"},
-		"token":               {token(func(*asked) {}), "", ""},
-		"token, address":      {token(func(a *asked) { a.ip = net.IPv4(192, 0, 2, 1) }), "", ""},
-		"token, URI":          {token(func(a *asked) { a.uri = "spiffe://x/y" }), "", ""},
-		"token, name":         {token(func(a *asked) { a.dns = []string{"other.example"} }), "NAME_NOT_ALLOWED", ""},
-		"token, profile":      {token(func(a *asked) { a.profile, a.labels = "labelled", []string{"purpose=x"} }), "PROFILE_NOT_GRANTED", ""},
-		"token, another":      {token(func(a *asked) { a.grant, a.actor = "token:t2", "token:t2" }), "", "grant token:t2: the credential's own"},
-		"token, none":         {token(func(a *asked) { a.grant, a.actor = "token:t3", "token:t3" }), "", "grant token:t3: the credential's own"},
-		"system":              {admin(func(a *asked) { a.actor, a.grant, a.dns = "system:server", "system", []string{"ca.internal"} }), "", "the server's own grant"},
-		"beginning long past": {admin(func(a *asked) { a.length = time.Hour }), "", ""},
+		"renewed":              {renewed(func(*asked) {}), "", first},
+		"renewed, a name":      {renewed(func(a *asked) { a.dns = []string{"a.example"} }), "GRANT_GONE", first},
+		"renewed, denied":      {renewed(func(a *asked) { a.dns = []string{"secret.internal"} }), "GRANT_GONE", first},
+		"renewed, an owner":    {renewed(func(a *asked) { a.owner = "dev" }), "GRANT_GONE", first},
+		"renewed, no grant":    {renewed(func(a *asked) { a.grant = "none" }), "NO_GRANT", ""},
+		"renewed, too long":    {renewed(func(a *asked) { a.length = 49 * time.Hour }), "VALIDITY_TOO_LONG", first},
+		"renewed, with claims": {renewed(func(a *asked) { a.grant, a.owner, a.dns = "claimed", "red", []string{"red.internal"} }), "", "grant claimed: who had the first certificate"},
+		"renewed, by a token":  {renewed(func(a *asked) { a.grant, a.owner, a.dns = "token:t1", "team", []string{"t.example"} }), "", ""},
+		"mTLS, no renewal":     {admin(func(a *asked) { a.actor = "mtls:aa" }), "NO_GRANT", ""},
+		"allowed":              {admin(func(*asked) {}), "", ""},
+		"another policy":       {admin(func(a *asked) { a.policy[0] ^= 1 }), "was in force", ""},
+		"profile":              {admin(func(a *asked) { a.profile = "none" }), "PROFILE_UNKNOWN", ""},
+		"name":                 {admin(func(a *asked) { a.dns = []string{"a.example"} }), "NAME_NOT_ALLOWED", ""},
+		"denied":               {admin(func(a *asked) { a.dns = []string{"secret.internal"} }), "NAME_DENIED", ""},
+		"denied to all":        {admin(func(a *asked) { a.dns = []string{"ca.internal"} }), "NAME_DENIED", ""},
+		"too long":             {admin(func(a *asked) { a.length = 49 * time.Hour }), "VALIDITY_TOO_LONG", ""},
+		"owner":                {admin(func(a *asked) { a.owner = "dev" }), "OWNER_NOT_ALLOWED", ""},
+		"grant":                {admin(func(a *asked) { a.grant = "none" }), "NO_GRANT", ""},
+		"another's grant":      {admin(func(a *asked) { a.actor = "token:t9" }), "NO_GRANT", ""},
+		"condition":            {admin(func(a *asked) { a.dns = []string{"friday.internal"} }), "CONDITION_FAILED", ""},
+		"labels, kept":         {admin(func(a *asked) { a.labels = []string{"purpose=work"} }), "", ""},
+		"labels, broken":       {admin(func(a *asked) { a.labels = []string{"purpose=toy"} }), "CONDITION_FAILED", ""},
+		"labels, erased":       {admin(func(a *asked) { a.labels, a.erased = []string{"purpose=toy"}, true }), "", "condition purpose"},
+		"label missing":        {admin(func(a *asked) { a.profile = "labelled" }), "LABEL_MISSING", ""},
+		"label erased":         {admin(func(a *asked) { a.profile, a.labels, a.erased = "labelled", []string{"purpose=x"}, true }), "", "profile labelled: require_labels"},
+		"acme":                 {acme(func(*asked) {}), "", ""},
+		"acme, owner":          {acme(func(a *asked) { a.owner = "team" }), "", "grant acme: owner"},
+		"acme, name":           {acme(func(a *asked) { a.dns = []string{"a.internal"} }), "NAME_NOT_ALLOWED", ""},
+		"acme, bound":          {acme(func(a *asked) { a.grant, a.owner = "bound", "boxes" }), "", "grant bound: principals"},
+		"acme, claims":         {acme(func(a *asked) { a.grant = "claimed" }), "", "grant claimed: claims"},
+		"acme, condition":      {acme(func(a *asked) { a.dns = []string{"a.acme.internal", "b.acme.internal"} }), "", "condition trusted"},
+		"acme, EAB's own":      {acme(func(a *asked) { a.grant = "eab:1" }), "", "grant eab:1: the credential's own"},
+		"token":                {token(func(*asked) {}), "", ""},
+		"token, address":       {token(func(a *asked) { a.ip = net.IPv4(192, 0, 2, 1) }), "", ""},
+		"token, URI":           {token(func(a *asked) { a.uri = "spiffe://x/y" }), "", ""},
+		"token, name":          {token(func(a *asked) { a.dns = []string{"other.example"} }), "NAME_NOT_ALLOWED", ""},
+		"token, profile":       {token(func(a *asked) { a.profile, a.labels = "labelled", []string{"purpose=x"} }), "PROFILE_NOT_GRANTED", ""},
+		"token, another":       {token(func(a *asked) { a.grant, a.actor = "token:t2", "token:t2" }), "", "grant token:t2: the credential's own"},
+		"token, none":          {token(func(a *asked) { a.grant, a.actor = "token:t3", "token:t3" }), "", "grant token:t3: the credential's own"},
+		"system":               {admin(func(a *asked) { a.actor, a.grant, a.dns = "system:server", "system", []string{"ca.internal"} }), "", "the server's own grant"},
+		"beginning long past":  {admin(func(a *asked) { a.length = time.Hour }), "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBook(t)

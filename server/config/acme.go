@@ -21,10 +21,7 @@ func (v *validator) acme(a *ACME) {
 		_, perr := strconv.ParseUint(port, 10, 16)
 		v.check(err == nil && perr == nil && host != "", "acme.resolver", "%.128q is not host:port, such as 10.0.0.53:53", a.Resolver)
 	}
-	_, err := Prefixes(a.Networks.Allow)
-	v.check(err == nil, "acme.networks.allow", "%v", err)
-	_, err = Prefixes(a.Networks.Deny)
-	v.check(err == nil, "acme.networks.deny", "%v", err)
+	v.networks("acme.networks", a.Networks)
 	v.check(len(a.Challenges) > 0, "acme.challenges", "at least one type is needed")
 	for i, kind := range a.Challenges {
 		v.oneOf("acme.challenges", kind, Default().ACME.Challenges...)

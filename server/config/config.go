@@ -36,6 +36,8 @@ type Config struct {
 	Keys   Keys   `json:"keys"`
 	OCSP   OCSP   `json:"ocsp"`
 	ACME   ACME   `json:"acme"`
+	OIDC   OIDC   `json:"oidc"`
+	MTLS   MTLS   `json:"mtls"`
 	CRL    CRL    `json:"crl"`
 	Limits Limits `json:"limits"`
 	Log    Log    `json:"log"`
@@ -164,7 +166,7 @@ type ACME struct {
 	Limits  ACMELimits `json:"limits"`
 }
 
-// Networks is what validation may contact. Link-local, metadata, unspecified and
+// Networks is what may be contacted for others. Link-local, metadata, unspecified and
 // multicast addresses are never contacted.
 type Networks struct {
 	// Networks that may be contacted: CIDR each. Empty: all.
@@ -184,6 +186,73 @@ type ACMELimits struct {
 	OrdersPerName int `json:"orders_per_name"`
 	// Failed validations of one account for one name in an hour. -1: no limit.
 	Failures int `json:"failures"`
+}
+
+// OIDC is about the signed tokens of identity providers (JWT), with which
+// workloads and people prove who they are.
+type OIDC struct {
+	// The identity providers whose tokens are believed. The policy's grants say what
+	// they get: {oidc: URL, claims: {…}}.
+	Issuers  []OIDCIssuer `json:"issuers"`
+	Networks Networks     `json:"networks"`
+}
+
+// OIDCIssuer is one identity provider.
+type OIDCIssuer struct {
+	// The claim iss of its tokens, letter by letter: an https URL.
+	URL string `json:"url"`
+	// The claim aud of tokens that are meant for this CA: a token must have one of
+	// them.
+	Audiences []string `json:"audiences"`
+	// The algorithms that it may sign with, of RS256, RS384, RS512, PS256, PS384, PS512,
+	// ES256, ES384, ES512, EdDSA. Empty: RS256, ES256, ES384, PS256, EdDSA.
+	Algorithms []string `json:"algorithms,omitempty"`
+	// File with its keys (a JWK set), relative to data: nothing is fetched then. It is
+	// read again every 10 minutes, and when a token names a key that is not in it.
+	JWKSFile string `json:"jwks_file,omitempty"`
+	// Where its keys are. Empty: where URL/.well-known/openid-configuration says.
+	JWKSURL string `json:"jwks_url,omitempty"`
+	// File with the CA certificates that its TLS certificate is verified by, PEM,
+	// relative to data. Empty: the system's.
+	CAFile string `json:"ca_file,omitempty"`
+	// How much its clock and ours may differ. 1s to 5m; 30s if it is not given.
+	Leeway policy.Duration `json:"leeway,omitempty"`
+	// How long a token may still last. 1m to 31d; 24h if it is not given.
+	MaxLifetime policy.Duration `json:"max_lifetime,omitempty"`
+}
+
+// SetDefaults sets what an issuer is if the file does not say.
+func (i *OIDCIssuer) SetDefaults() {
+	i.Leeway, i.MaxLifetime = policy.Duration(30*time.Second), policy.Duration(24*time.Hour)
+}
+
+// MTLS is about client certificates, which the listeners https and grpc ask for
+// and do not require.
+type MTLS struct {
+	// For how long after its renewal a certificate can be renewed once more, for
+	// clients that have lost the answer. 0s to 30d.
+	RenewalGrace policy.Duration `json:"renewal_grace"`
+	// Other CAs whose certificates prove devices. The policy's grants say what they
+	// get: {device: NAME, claims: {…}}.
+	DeviceCAs []DeviceCA `json:"device_cas"`
+}
+
+// DeviceCA is another CA, and which names its certificates may have.
+type DeviceCA struct {
+	// Name, by which grants speak of it.
+	Name string `json:"name"`
+	// File with its root certificates, PEM, relative to data. Intermediates come with
+	// the client's certificate.
+	RootsFile string `json:"roots_file"`
+	// Every name of a device's certificate must be covered, and it must have one:
+	// patterns as in grants.
+	DNS []string `json:"dns,omitempty"`
+	// The same for IP addresses.
+	IP []string `json:"ip,omitempty"`
+	// The same for URIs.
+	URI []string `json:"uri,omitempty"`
+	// The same for email addresses.
+	Email []string `json:"email,omitempty"`
 }
 
 // CRL is about certificate revocation lists.
@@ -257,6 +326,7 @@ func Default() Config {
 			Challenges: []string{"http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01"},
 			Limits:     ACMELimits{Accounts: 20_000, Orders: 1_000_000, OrdersPerName: 20_000, Failures: 1_000},
 		},
+		MTLS:   MTLS{RenewalGrace: policy.Duration(time.Hour)},
 		Limits: Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
 		Log:    Log{Level: "info", Format: "text"},
 	}

@@ -87,6 +87,16 @@ func manual(key string) string {
 		return "Orders of one account for one name in an hour. -1: no limit."
 	case "acme.limits.failures":
 		return "Failed validations of one account for one name in an hour. -1: no limit."
+	case "oidc.issuers":
+		return "The identity providers whose tokens are believed. The policy's grants say what they get:\n{oidc: URL, claims: {…}}."
+	case "oidc.networks.allow":
+		return "Networks that may be contacted: CIDR each. Empty: all."
+	case "oidc.networks.deny":
+		return "Networks that may not be contacted, even if allow names them."
+	case "mtls.renewal_grace":
+		return "For how long after its renewal a certificate can be renewed once more, for clients that\nhave lost the answer. 0s to 30d."
+	case "mtls.device_cas":
+		return "Other CAs whose certificates prove devices. The policy's grants say what they get:\n{device: NAME, claims: {…}}."
 	case "crl.lifetime":
 		return "How long a list lasts, from thisUpdate to nextUpdate. 15m to 90d. It is built anew at a\nthird of that."
 	case "crl.rebuild_delay":

@@ -39,6 +39,12 @@ func comments(t *testing.T) map[string]string {
 				walk(inner.Name, prefix+tag+".")
 				continue
 			}
+			if list, ok := field.Type.(*ast.ArrayType); ok {
+				if inner, ok := list.Elt.(*ast.Ident); ok && types[inner.Name] != nil {
+					walk(inner.Name, prefix+tag+"[].")
+				}
+			}
+			tag, _, _ = strings.Cut(tag, ",")
 			found[prefix+tag] = wrap(strings.Join(strings.Fields(field.Doc.Text()), " "), 88)
 		}
 	}
@@ -83,6 +89,20 @@ func goFile(t *testing.T, manual map[string]string) []byte {
 	return out
 }
 
+// elements are the keys in the mappings of a list: "oidc.issuers[].url".
+func elements(s setting) []string {
+	element := s.element()
+	if element == nil {
+		return nil
+	}
+	var keys []string
+	for i := range element.NumField() {
+		name, _, _ := strings.Cut(element.Field(i).Tag.Get("json"), ",")
+		keys = append(keys, s.key+"[]."+name)
+	}
+	return keys
+}
+
 // page is docs/configuration.md.
 func page(manual map[string]string) []byte {
 	var b bytes.Buffer
@@ -90,7 +110,7 @@ func page(manual map[string]string) []byte {
 		"One YAML file, strict: an unknown key is an error that names file, line and the nearest known key. It is `certwright.yaml`\n" +
 		"in the data folder, or what `--config` or `CERTWRIGHT_CONFIG` names. A flag stands above the environment, that above the\n" +
 		"file, that above the default; `certwright config explain KEY` tells what holds and where it comes from, `certwright config validate` lists\n" +
-		"every problem. Every key has its variable: `listen.https` is `CERTWRIGHT_LISTEN_HTTPS`; lists are separated by commas there.\n\n" +
+		"every problem. Every key has its variable: `listen.https` is `CERTWRIGHT_LISTEN_HTTPS`; lists are separated by commas there, lists of mappings are YAML on one line.\n\n" +
 		"Secrets never stand in the configuration: they come from files and systemd credentials.\n\n" +
 		"| key | default | flag | what it means |\n|---|---|---|---|\n")
 	standard := Default()
@@ -100,6 +120,9 @@ func page(manual map[string]string) []byte {
 			flag = "`--" + s.flag + "`"
 		}
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", s.key, s.text(&standard), flag, strings.ReplaceAll(manual[s.key], "\n", " "))
+		for _, key := range elements(s) {
+			fmt.Fprintf(&b, "| `%s` | |  | %s |\n", key, strings.ReplaceAll(manual[key], "\n", " "))
+		}
 	}
 	return b.Bytes()
 }
@@ -109,6 +132,11 @@ func TestManualIsFresh(t *testing.T) {
 	for _, s := range settings() {
 		if texts[s.key] == "" {
 			t.Errorf("%s: its field has no comment", s.key)
+		}
+		for _, key := range elements(s) {
+			if texts[key] == "" {
+				t.Errorf("%s: its field has no comment", key)
+			}
 		}
 	}
 	for path, want := range map[string][]byte{"manual.go": goFile(t, texts), "../../docs/configuration.md": page(texts)} {

@@ -2,10 +2,13 @@ package config
 
 import (
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/certwright/certwright/policy/strict"
 )
 
 // setting is one key of the configuration: where it lives in Config and how it
@@ -100,8 +103,31 @@ func (s setting) set(c *Config, text string) error {
 		}
 		v.Set(reflect.ValueOf(list))
 	default:
-		return fmt.Errorf("%s: a setting of type %s cannot be set", s.key, v.Type())
+		if s.element() == nil {
+			return fmt.Errorf("%s: a setting of type %s cannot be set", s.key, v.Type())
+		}
+		return s.setList(v, text)
 	}
+	return nil
+}
+
+// element is the type of the list's mappings; nil: the setting is no list of
+// mappings.
+func (s setting) element() reflect.Type {
+	t := reflect.TypeFor[Config]().FieldByIndex(s.index).Type
+	if t.Kind() != reflect.Slice || t.Elem().Kind() != reflect.Struct {
+		return nil
+	}
+	return t.Elem()
+}
+
+// setList reads a list of mappings, in YAML of one line as text writes it.
+func (s setting) setList(v reflect.Value, text string) error {
+	into := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "List", Type: v.Type(), Tag: `json:"list"`}}))
+	if err := strict.Read("value", []byte("list: "+text), maxFile, into.Interface()).Err(); err != nil {
+		return fmt.Errorf("%s: %w", s.key, lines(err))
+	}
+	v.Set(into.Elem().Field(0))
 	return nil
 }
 
@@ -117,7 +143,17 @@ func (s setting) text(c *Config) string {
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
 	default:
-		return fmt.Sprint(v)
+		if s.element() == nil {
+			return fmt.Sprint(v)
+		}
+		if s.value(c).Len() == 0 {
+			return "[]"
+		}
+		out, err := json.Marshal(v) // which is YAML, on one line
+		if err != nil {
+			panic(err) // texts, numbers and lists of them
+		}
+		return string(out)
 	}
 }
 

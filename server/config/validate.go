@@ -75,6 +75,8 @@ func (s *Settings) Validate() error {
 	v.within("crl.rebuild_delay", c.CRL.RebuildDelay, time.Second, time.Hour)
 	v.between("crl.complete_limit", c.CRL.CompleteLimit, 0, 10_000_000)
 	v.acme(&c.ACME)
+	v.oidc(c)
+	v.mtls(&c.MTLS)
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)

@@ -442,12 +442,12 @@ const file_certwright_v1_account_service_proto_rawDesc = "" +
 	"\x11GetAccountRequest\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\"/\n" +
 	"\x18DeactivateAccountRequest\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id2\xf7\x02\n" +
-	"\x0eAccountService\x12t\n" +
-	"\fListAccounts\x12\".certwright.v1.ListAccountsRequest\x1a#.certwright.v1.ListAccountsResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/accounts\x12h\n" +
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id2\x82\x03\n" +
+	"\x0eAccountService\x12x\n" +
+	"\fListAccounts\x12\".certwright.v1.ListAccountsRequest\x1a#.certwright.v1.ListAccountsResponse\"\x1f\x9a\x8f\x19\a\x12\x03\x05\x06\x02\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/accounts\x12l\n" +
 	"\n" +
-	"GetAccount\x12 .certwright.v1.GetAccountRequest\x1a\x16.certwright.v1.Account\" \x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/accounts/{id}\x12\x84\x01\n" +
-	"\x11DeactivateAccount\x12'.certwright.v1.DeactivateAccountRequest\x1a\x16.certwright.v1.Account\".\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/accounts/{id}:deactivateBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"GetAccount\x12 .certwright.v1.GetAccountRequest\x1a\x16.certwright.v1.Account\"$\x9a\x8f\x19\a\x12\x03\x05\x06\x02\x18\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/accounts/{id}\x12\x87\x01\n" +
+	"\x11DeactivateAccount\x12'.certwright.v1.DeactivateAccountRequest\x1a\x16.certwright.v1.Account\"1\x9a\x8f\x19\x06\x12\x02\x06\x02\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/accounts/{id}:deactivateBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_account_service_proto_rawDescOnce sync.Once

@@ -30,8 +30,18 @@ const (
 	Role_ROLE_UNSPECIFIED Role = 0
 	// May ask for certificates within a grant and read its own: holders of a join token.
 	Role_ROLE_REQUESTER Role = 1
-	// May call everything: root and the server's own user on the admin socket.
-	Role_ROLE_ADMIN Role = 2
+	// May call everything but RenewCertificate: root and the server's own user on the admin socket.
+	Role_ROLE_CA_ADMIN Role = 2
+	// Holds a certificate of this CA, which it shows in TLS: may renew it and read it.
+	Role_ROLE_HOLDER Role = 3
+	// Sees certificates, profiles, issuers and CRLs.
+	Role_ROLE_VIEWER Role = 4
+	// Sees everything, changes nothing.
+	Role_ROLE_AUDITOR Role = 5
+	// Revokes, makes tokens and EAB keys, manages accounts.
+	Role_ROLE_OPERATOR Role = 6
+	// Changes the policy, but for its roles.
+	Role_ROLE_POLICY_ADMIN Role = 7
 )
 
 // Enum value maps for Role.
@@ -39,12 +49,22 @@ var (
 	Role_name = map[int32]string{
 		0: "ROLE_UNSPECIFIED",
 		1: "ROLE_REQUESTER",
-		2: "ROLE_ADMIN",
+		2: "ROLE_CA_ADMIN",
+		3: "ROLE_HOLDER",
+		4: "ROLE_VIEWER",
+		5: "ROLE_AUDITOR",
+		6: "ROLE_OPERATOR",
+		7: "ROLE_POLICY_ADMIN",
 	}
 	Role_value = map[string]int32{
-		"ROLE_UNSPECIFIED": 0,
-		"ROLE_REQUESTER":   1,
-		"ROLE_ADMIN":       2,
+		"ROLE_UNSPECIFIED":  0,
+		"ROLE_REQUESTER":    1,
+		"ROLE_CA_ADMIN":     2,
+		"ROLE_HOLDER":       3,
+		"ROLE_VIEWER":       4,
+		"ROLE_AUDITOR":      5,
+		"ROLE_OPERATOR":     6,
+		"ROLE_POLICY_ADMIN": 7,
 	}
 )
 
@@ -75,6 +95,59 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_certwright_v1_authorization_proto_rawDescGZIP(), []int{0}
 }
 
+// Owners says what a method does for a caller whose role is limited to owners.
+type Owners int32
+
+const (
+	// It tells of all owners, or changes what is everybody's: the caller is refused.
+	Owners_OWNERS_UNSPECIFIED Owners = 0
+	// It shows and changes what belongs to the caller's owners, as if there were nothing else.
+	Owners_OWNERS_LIMITED Owners = 1
+	// Nothing in it belongs to an owner: the caller is served like any other.
+	Owners_OWNERS_NONE Owners = 2
+)
+
+// Enum value maps for Owners.
+var (
+	Owners_name = map[int32]string{
+		0: "OWNERS_UNSPECIFIED",
+		1: "OWNERS_LIMITED",
+		2: "OWNERS_NONE",
+	}
+	Owners_value = map[string]int32{
+		"OWNERS_UNSPECIFIED": 0,
+		"OWNERS_LIMITED":     1,
+		"OWNERS_NONE":        2,
+	}
+)
+
+func (x Owners) Enum() *Owners {
+	p := new(Owners)
+	*p = x
+	return p
+}
+
+func (x Owners) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Owners) Descriptor() protoreflect.EnumDescriptor {
+	return file_certwright_v1_authorization_proto_enumTypes[1].Descriptor()
+}
+
+func (Owners) Type() protoreflect.EnumType {
+	return &file_certwright_v1_authorization_proto_enumTypes[1]
+}
+
+func (x Owners) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Owners.Descriptor instead.
+func (Owners) EnumDescriptor() ([]byte, []int) {
+	return file_certwright_v1_authorization_proto_rawDescGZIP(), []int{1}
+}
+
 // Authorization says who may call a method. Every method carries one: a method
 // without it is refused at start, not served.
 type Authorization struct {
@@ -82,7 +155,9 @@ type Authorization struct {
 	// No credentials are needed. Excludes roles.
 	Public bool `protobuf:"varint,1,opt,name=public,proto3" json:"public,omitempty"`
 	// The caller needs one of these roles. Without public at least one is given.
-	Roles         []Role `protobuf:"varint,2,rep,packed,name=roles,proto3,enum=certwright.v1.Role" json:"roles,omitempty"`
+	Roles []Role `protobuf:"varint,2,rep,packed,name=roles,proto3,enum=certwright.v1.Role" json:"roles,omitempty"`
+	// What it does for a caller whose role is limited to owners.
+	Owners        Owners `protobuf:"varint,3,opt,name=owners,proto3,enum=certwright.v1.Owners" json:"owners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,6 +206,13 @@ func (x *Authorization) GetRoles() []Role {
 	return nil
 }
 
+func (x *Authorization) GetOwners() Owners {
+	if x != nil {
+		return x.Owners
+	}
+	return Owners_OWNERS_UNSPECIFIED
+}
+
 var file_certwright_v1_authorization_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -154,15 +236,24 @@ var File_certwright_v1_authorization_proto protoreflect.FileDescriptor
 
 const file_certwright_v1_authorization_proto_rawDesc = "" +
 	"\n" +
-	"!certwright/v1/authorization.proto\x12\rcertwright.v1\x1a google/protobuf/descriptor.proto\"R\n" +
+	"!certwright/v1/authorization.proto\x12\rcertwright.v1\x1a google/protobuf/descriptor.proto\"\x81\x01\n" +
 	"\rAuthorization\x12\x16\n" +
 	"\x06public\x18\x01 \x01(\bR\x06public\x12)\n" +
-	"\x05roles\x18\x02 \x03(\x0e2\x13.certwright.v1.RoleR\x05roles*@\n" +
+	"\x05roles\x18\x02 \x03(\x0e2\x13.certwright.v1.RoleR\x05roles\x12-\n" +
+	"\x06owners\x18\x03 \x01(\x0e2\x15.certwright.v1.OwnersR\x06owners*\xa1\x01\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n" +
-	"\x0eROLE_REQUESTER\x10\x01\x12\x0e\n" +
-	"\n" +
-	"ROLE_ADMIN\x10\x02:d\n" +
+	"\x0eROLE_REQUESTER\x10\x01\x12\x11\n" +
+	"\rROLE_CA_ADMIN\x10\x02\x12\x0f\n" +
+	"\vROLE_HOLDER\x10\x03\x12\x0f\n" +
+	"\vROLE_VIEWER\x10\x04\x12\x10\n" +
+	"\fROLE_AUDITOR\x10\x05\x12\x11\n" +
+	"\rROLE_OPERATOR\x10\x06\x12\x15\n" +
+	"\x11ROLE_POLICY_ADMIN\x10\a*E\n" +
+	"\x06Owners\x12\x16\n" +
+	"\x12OWNERS_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eOWNERS_LIMITED\x10\x01\x12\x0f\n" +
+	"\vOWNERS_NONE\x10\x02:d\n" +
 	"\rauthorization\x12\x1e.google.protobuf.MethodOptions\x18\xf3\x91\x03 \x01(\v2\x1c.certwright.v1.AuthorizationR\rauthorizationBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
@@ -177,22 +268,24 @@ func file_certwright_v1_authorization_proto_rawDescGZIP() []byte {
 	return file_certwright_v1_authorization_proto_rawDescData
 }
 
-var file_certwright_v1_authorization_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_certwright_v1_authorization_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_certwright_v1_authorization_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_certwright_v1_authorization_proto_goTypes = []any{
 	(Role)(0),                          // 0: certwright.v1.Role
-	(*Authorization)(nil),              // 1: certwright.v1.Authorization
-	(*descriptorpb.MethodOptions)(nil), // 2: google.protobuf.MethodOptions
+	(Owners)(0),                        // 1: certwright.v1.Owners
+	(*Authorization)(nil),              // 2: certwright.v1.Authorization
+	(*descriptorpb.MethodOptions)(nil), // 3: google.protobuf.MethodOptions
 }
 var file_certwright_v1_authorization_proto_depIdxs = []int32{
 	0, // 0: certwright.v1.Authorization.roles:type_name -> certwright.v1.Role
-	2, // 1: certwright.v1.authorization:extendee -> google.protobuf.MethodOptions
-	1, // 2: certwright.v1.authorization:type_name -> certwright.v1.Authorization
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	2, // [2:3] is the sub-list for extension type_name
-	1, // [1:2] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 1: certwright.v1.Authorization.owners:type_name -> certwright.v1.Owners
+	3, // 2: certwright.v1.authorization:extendee -> google.protobuf.MethodOptions
+	2, // 3: certwright.v1.authorization:type_name -> certwright.v1.Authorization
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	3, // [3:4] is the sub-list for extension type_name
+	2, // [2:3] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_certwright_v1_authorization_proto_init() }
@@ -205,7 +298,7 @@ func file_certwright_v1_authorization_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_authorization_proto_rawDesc), len(file_certwright_v1_authorization_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 1,
 			NumServices:   0,

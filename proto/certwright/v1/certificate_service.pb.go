@@ -75,7 +75,7 @@ func (x Refusal_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Outcome.Descriptor instead.
 func (Refusal_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{6, 0}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // SignCertificateRequest asks for one certificate.
@@ -237,6 +237,199 @@ func (x *GetCertificateRequest) GetId() string {
 	return ""
 }
 
+// RenewCertificateRequest renews one certificate.
+type RenewCertificateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the DER certificate, 64 lower-case hexadecimal digits: that of the connection.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// PKCS#10 request for a new key, one PEM block "CERTIFICATE REQUEST", at most 16 KiB; its names
+	// must be those of the certificate. Empty: the same key.
+	Csr string `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	// Wished validity. Not set: as long as the certificate's, or the profile's longest if that is less.
+	Validity *durationpb.Duration `protobuf:"bytes,3,opt,name=validity,proto3" json:"validity,omitempty"`
+	// Idempotency key, scoped to the certificate (AIP-155); a UUID is a good choice.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewCertificateRequest) Reset() {
+	*x = RenewCertificateRequest{}
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewCertificateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewCertificateRequest) ProtoMessage() {}
+
+func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
+func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RenewCertificateRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RenewCertificateRequest) GetCsr() string {
+	if x != nil {
+		return x.Csr
+	}
+	return ""
+}
+
+func (x *RenewCertificateRequest) GetValidity() *durationpb.Duration {
+	if x != nil {
+		return x.Validity
+	}
+	return nil
+}
+
+func (x *RenewCertificateRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// GetRenewalInfoRequest names a certificate.
+type GetRenewalInfoRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the DER certificate, 64 lower-case hexadecimal digits.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRenewalInfoRequest) Reset() {
+	*x = GetRenewalInfoRequest{}
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRenewalInfoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRenewalInfoRequest) ProtoMessage() {}
+
+func (x *GetRenewalInfoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRenewalInfoRequest.ProtoReflect.Descriptor instead.
+func (*GetRenewalInfoRequest) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetRenewalInfoRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// RenewalInfo is when a certificate is to be renewed (RFC 9773 §4.2): at a random time in the window.
+type RenewalInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Begin of the window.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// End of the window.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// A page that tells why the window is where it is. Empty: it is the usual one.
+	ExplanationUrl string `protobuf:"bytes,3,opt,name=explanation_url,json=explanationUrl,proto3" json:"explanation_url,omitempty"`
+	// After which time to ask again.
+	RetryAfter    *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewalInfo) Reset() {
+	*x = RenewalInfo{}
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewalInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewalInfo) ProtoMessage() {}
+
+func (x *RenewalInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewalInfo.ProtoReflect.Descriptor instead.
+func (*RenewalInfo) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RenewalInfo) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *RenewalInfo) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *RenewalInfo) GetExplanationUrl() string {
+	if x != nil {
+		return x.ExplanationUrl
+	}
+	return ""
+}
+
+func (x *RenewalInfo) GetRetryAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return nil
+}
+
 // ListCertificatesRequest selects certificates.
 type ListCertificatesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -255,7 +448,7 @@ type ListCertificatesRequest struct {
 
 func (x *ListCertificatesRequest) Reset() {
 	*x = ListCertificatesRequest{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[2]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +460,7 @@ func (x *ListCertificatesRequest) String() string {
 func (*ListCertificatesRequest) ProtoMessage() {}
 
 func (x *ListCertificatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[2]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +473,7 @@ func (x *ListCertificatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCertificatesRequest.ProtoReflect.Descriptor instead.
 func (*ListCertificatesRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{2}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListCertificatesRequest) GetPageSize() int32 {
@@ -324,7 +517,7 @@ type ListCertificatesResponse struct {
 
 func (x *ListCertificatesResponse) Reset() {
 	*x = ListCertificatesResponse{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[3]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +529,7 @@ func (x *ListCertificatesResponse) String() string {
 func (*ListCertificatesResponse) ProtoMessage() {}
 
 func (x *ListCertificatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[3]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +542,7 @@ func (x *ListCertificatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCertificatesResponse.ProtoReflect.Descriptor instead.
 func (*ListCertificatesResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{3}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListCertificatesResponse) GetCertificates() []*Certificate {
@@ -382,7 +575,7 @@ type RevokeCertificateRequest struct {
 
 func (x *RevokeCertificateRequest) Reset() {
 	*x = RevokeCertificateRequest{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[4]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +587,7 @@ func (x *RevokeCertificateRequest) String() string {
 func (*RevokeCertificateRequest) ProtoMessage() {}
 
 func (x *RevokeCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[4]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +600,7 @@ func (x *RevokeCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{4}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RevokeCertificateRequest) GetId() string {
@@ -452,7 +645,7 @@ type BulkRevokeCertificatesRequest struct {
 
 func (x *BulkRevokeCertificatesRequest) Reset() {
 	*x = BulkRevokeCertificatesRequest{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +657,7 @@ func (x *BulkRevokeCertificatesRequest) String() string {
 func (*BulkRevokeCertificatesRequest) ProtoMessage() {}
 
 func (x *BulkRevokeCertificatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +670,7 @@ func (x *BulkRevokeCertificatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkRevokeCertificatesRequest.ProtoReflect.Descriptor instead.
 func (*BulkRevokeCertificatesRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{5}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BulkRevokeCertificatesRequest) GetFilter() string {
@@ -544,7 +737,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +749,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +762,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{6}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Refusal) GetTime() *timestamppb.Timestamp {
@@ -660,7 +853,7 @@ type ReplaceCertificatesRequest struct {
 
 func (x *ReplaceCertificatesRequest) Reset() {
 	*x = ReplaceCertificatesRequest{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +865,7 @@ func (x *ReplaceCertificatesRequest) String() string {
 func (*ReplaceCertificatesRequest) ProtoMessage() {}
 
 func (x *ReplaceCertificatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +878,7 @@ func (x *ReplaceCertificatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceCertificatesRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceCertificatesRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{7}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReplaceCertificatesRequest) GetFilter() string {
@@ -729,7 +922,7 @@ type ReplaceCertificatesResponse struct {
 
 func (x *ReplaceCertificatesResponse) Reset() {
 	*x = ReplaceCertificatesResponse{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +934,7 @@ func (x *ReplaceCertificatesResponse) String() string {
 func (*ReplaceCertificatesResponse) ProtoMessage() {}
 
 func (x *ReplaceCertificatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +947,7 @@ func (x *ReplaceCertificatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceCertificatesResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceCertificatesResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{8}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReplaceCertificatesResponse) GetCount() int32 {
@@ -786,7 +979,7 @@ type ListRefusalsRequest struct {
 
 func (x *ListRefusalsRequest) Reset() {
 	*x = ListRefusalsRequest{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +991,7 @@ func (x *ListRefusalsRequest) String() string {
 func (*ListRefusalsRequest) ProtoMessage() {}
 
 func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +1004,7 @@ func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusalsRequest.ProtoReflect.Descriptor instead.
 func (*ListRefusalsRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{9}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListRefusalsRequest) GetPageSize() int32 {
@@ -848,7 +1041,7 @@ type ListRefusalsResponse struct {
 
 func (x *ListRefusalsResponse) Reset() {
 	*x = ListRefusalsResponse{}
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[10]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1053,7 @@ func (x *ListRefusalsResponse) String() string {
 func (*ListRefusalsResponse) ProtoMessage() {}
 
 func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_certificate_service_proto_msgTypes[10]
+	mi := &file_certwright_v1_certificate_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1066,7 @@ func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusalsResponse.ProtoReflect.Descriptor instead.
 func (*ListRefusalsResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{10}
+	return file_certwright_v1_certificate_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRefusalsResponse) GetRefusals() []*Refusal {
@@ -910,7 +1103,22 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\",\n" +
 	"\x15GetCertificateRequest\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\"\x9c\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\"\xa5\x01\n" +
+	"\x17RenewCertificateRequest\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\x12\x15\n" +
+	"\x03csr\x18\x02 \x01(\tB\x03\xe0A\x01R\x03csr\x12:\n" +
+	"\bvalidity\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\bvalidity\x12\"\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x03\xe0A\x01R\trequestId\",\n" +
+	"\x15GetRenewalInfoRequest\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\"\xe4\x01\n" +
+	"\vRenewalInfo\x129\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12'\n" +
+	"\x0fexplanation_url\x18\x03 \x01(\tR\x0eexplanationUrl\x12:\n" +
+	"\vretry_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryAfter\"\x9c\x01\n" +
 	"\x17ListCertificatesRequest\x12 \n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
 	"\n" +
@@ -968,26 +1176,32 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\x03\xe0A\x01R\x06filter\"r\n" +
 	"\x14ListRefusalsResponse\x122\n" +
 	"\brefusals\x18\x01 \x03(\v2\x16.certwright.v1.RefusalR\brefusals\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xc4\a\n" +
-	"\x12CertificateService\x12~\n" +
-	"\x0fSignCertificate\x12%.certwright.v1.SignCertificateRequest\x1a\x1a.certwright.v1.Certificate\"(\x9a\x8f\x19\x04\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/certificates:sign\x12y\n" +
-	"\x0eGetCertificate\x12$.certwright.v1.GetCertificateRequest\x1a\x1a.certwright.v1.Certificate\"%\x9a\x8f\x19\x04\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/certificates/{id}\x12\x84\x01\n" +
-	"\x10ListCertificates\x12&.certwright.v1.ListCertificatesRequest\x1a'.certwright.v1.ListCertificatesResponse\"\x1f\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/certificates\x12\x88\x01\n" +
-	"\x11RevokeCertificate\x12'.certwright.v1.RevokeCertificateRequest\x1a\x1a.certwright.v1.Certificate\".\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/certificates/{id}:revoke\x12\x8f\x01\n" +
-	"\x16BulkRevokeCertificates\x12,.certwright.v1.BulkRevokeCertificatesRequest\x1a\x18.certwright.v1.Operation\"-\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/certificates:bulkRevoke\x12t\n" +
-	"\fListRefusals\x12\".certwright.v1.ListRefusalsRequest\x1a#.certwright.v1.ListRefusalsResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusals\x12\x98\x01\n" +
-	"\x13ReplaceCertificates\x12).certwright.v1.ReplaceCertificatesRequest\x1a*.certwright.v1.ReplaceCertificatesResponse\"*\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/certificates:replaceB\xc9\x05\xfaP\x82\x05\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xfc\t\n" +
+	"\x12CertificateService\x12\x80\x01\n" +
+	"\x0fSignCertificate\x12%.certwright.v1.SignCertificateRequest\x1a\x1a.certwright.v1.Certificate\"*\x9a\x8f\x19\x06\x12\x02\x01\x02\x18\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/certificates:sign\x12\x80\x01\n" +
+	"\x0eGetCertificate\x12$.certwright.v1.GetCertificateRequest\x1a\x1a.certwright.v1.Certificate\",\x9a\x8f\x19\v\x12\a\x01\x03\x04\x05\x06\a\x02\x18\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/certificates/{id}\x12\x87\x01\n" +
+	"\x10RenewCertificate\x12&.certwright.v1.RenewCertificateRequest\x1a\x1a.certwright.v1.Certificate\"/\x9a\x8f\x19\x05\x12\x01\x03\x18\x02\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/certificates/{id}:renew\x12\x8c\x01\n" +
+	"\x0eGetRenewalInfo\x12$.certwright.v1.GetRenewalInfoRequest\x1a\x1a.certwright.v1.RenewalInfo\"8\x9a\x8f\x19\v\x12\a\x01\x03\x04\x05\x06\a\x02\x18\x01\x82\xd3\xe4\x93\x02#\x12!/v1/certificates/{id}/renewalInfo\x12\x8a\x01\n" +
+	"\x10ListCertificates\x12&.certwright.v1.ListCertificatesRequest\x1a'.certwright.v1.ListCertificatesResponse\"%\x9a\x8f\x19\t\x12\x05\x04\x05\x06\a\x02\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/certificates\x12\x8b\x01\n" +
+	"\x11RevokeCertificate\x12'.certwright.v1.RevokeCertificateRequest\x1a\x1a.certwright.v1.Certificate\"1\x9a\x8f\x19\x06\x12\x02\x06\x02\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/certificates/{id}:revoke\x12\x92\x01\n" +
+	"\x16BulkRevokeCertificates\x12,.certwright.v1.BulkRevokeCertificatesRequest\x1a\x18.certwright.v1.Operation\"0\x9a\x8f\x19\x06\x12\x02\x06\x02\x18\x01\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/certificates:bulkRevoke\x12y\n" +
+	"\fListRefusals\x12\".certwright.v1.ListRefusalsRequest\x1a#.certwright.v1.ListRefusalsResponse\" \x9a\x8f\x19\b\x12\x04\x05\x06\a\x02\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusals\x12\x9b\x01\n" +
+	"\x13ReplaceCertificates\x12).certwright.v1.ReplaceCertificatesRequest\x1a*.certwright.v1.ReplaceCertificatesResponse\"-\x9a\x8f\x19\x06\x12\x02\x06\x02\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/certificates:replaceB\xa6\a\xfaP\xdf\x06\n" +
 	"\xf4\x03\n" +
 	"\n" +
 	"Certwright\x12/An internal certificate authority for machines.\x1a\x96\x03Certificates signed under a policy and recorded in a ledger that somebody else can verify. The same methods are served over gRPC (package certwright.v1). An error is an application/problem+json object (RFC 9457) with the reason that gRPC has in its ErrorInfo. In JSON, 64-bit integers are strings and durations are seconds with an s, such as \"3600s\"; names are accepted in lowerCamelCase and in snake_case.2\x18\n" +
 	"\n" +
 	"Apache-2.0\x12\n" +
-	"Apache-2.0:\x02v12{\n" +
-	"y\n" +
-	"\x06bearer\x12o\b\x02\x12cA join token. The admin socket speaks gRPC, not REST: there the user of the peer is the credential.*\x06bearer:\f\n" +
+	"Apache-2.0:\x02v12\xc6\x02\n" +
+	"\xb6\x01\n" +
+	"\x06bearer\x12\xab\x01\b\x02\x12\x9e\x01A join token, or a signed token (JWT) of a configured identity provider. The admin socket speaks gRPC, not REST: there the user of the peer is the credential.*\x06bearer\n" +
+	"\x8a\x01\n" +
+	"\tmutualTLS\x12}\b\x03\x12yA client certificate of this CA, or of a configured CA of devices. A call that shows a bearer token, too, means that one.:\f\n" +
 	"\n" +
 	"\n" +
-	"\x06bearer\x12\x00ZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"\x06bearer\x12\x00:\x0f\n" +
+	"\r\n" +
+	"\tmutualTLS\x12\x00ZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_certificate_service_proto_rawDescOnce sync.Once
@@ -1002,59 +1216,70 @@ func file_certwright_v1_certificate_service_proto_rawDescGZIP() []byte {
 }
 
 var file_certwright_v1_certificate_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_certwright_v1_certificate_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_certwright_v1_certificate_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_certwright_v1_certificate_service_proto_goTypes = []any{
 	(Refusal_Outcome)(0),                  // 0: certwright.v1.Refusal.Outcome
 	(*SignCertificateRequest)(nil),        // 1: certwright.v1.SignCertificateRequest
 	(*GetCertificateRequest)(nil),         // 2: certwright.v1.GetCertificateRequest
-	(*ListCertificatesRequest)(nil),       // 3: certwright.v1.ListCertificatesRequest
-	(*ListCertificatesResponse)(nil),      // 4: certwright.v1.ListCertificatesResponse
-	(*RevokeCertificateRequest)(nil),      // 5: certwright.v1.RevokeCertificateRequest
-	(*BulkRevokeCertificatesRequest)(nil), // 6: certwright.v1.BulkRevokeCertificatesRequest
-	(*Refusal)(nil),                       // 7: certwright.v1.Refusal
-	(*ReplaceCertificatesRequest)(nil),    // 8: certwright.v1.ReplaceCertificatesRequest
-	(*ReplaceCertificatesResponse)(nil),   // 9: certwright.v1.ReplaceCertificatesResponse
-	(*ListRefusalsRequest)(nil),           // 10: certwright.v1.ListRefusalsRequest
-	(*ListRefusalsResponse)(nil),          // 11: certwright.v1.ListRefusalsResponse
-	nil,                                   // 12: certwright.v1.SignCertificateRequest.LabelsEntry
-	(*durationpb.Duration)(nil),           // 13: google.protobuf.Duration
-	(*Certificate)(nil),                   // 14: certwright.v1.Certificate
-	(Revocation_Reason)(0),                // 15: certwright.v1.Revocation.Reason
-	(*timestamppb.Timestamp)(nil),         // 16: google.protobuf.Timestamp
-	(*Violation)(nil),                     // 17: certwright.v1.Violation
-	(*Operation)(nil),                     // 18: certwright.v1.Operation
+	(*RenewCertificateRequest)(nil),       // 3: certwright.v1.RenewCertificateRequest
+	(*GetRenewalInfoRequest)(nil),         // 4: certwright.v1.GetRenewalInfoRequest
+	(*RenewalInfo)(nil),                   // 5: certwright.v1.RenewalInfo
+	(*ListCertificatesRequest)(nil),       // 6: certwright.v1.ListCertificatesRequest
+	(*ListCertificatesResponse)(nil),      // 7: certwright.v1.ListCertificatesResponse
+	(*RevokeCertificateRequest)(nil),      // 8: certwright.v1.RevokeCertificateRequest
+	(*BulkRevokeCertificatesRequest)(nil), // 9: certwright.v1.BulkRevokeCertificatesRequest
+	(*Refusal)(nil),                       // 10: certwright.v1.Refusal
+	(*ReplaceCertificatesRequest)(nil),    // 11: certwright.v1.ReplaceCertificatesRequest
+	(*ReplaceCertificatesResponse)(nil),   // 12: certwright.v1.ReplaceCertificatesResponse
+	(*ListRefusalsRequest)(nil),           // 13: certwright.v1.ListRefusalsRequest
+	(*ListRefusalsResponse)(nil),          // 14: certwright.v1.ListRefusalsResponse
+	nil,                                   // 15: certwright.v1.SignCertificateRequest.LabelsEntry
+	(*durationpb.Duration)(nil),           // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),         // 17: google.protobuf.Timestamp
+	(*Certificate)(nil),                   // 18: certwright.v1.Certificate
+	(Revocation_Reason)(0),                // 19: certwright.v1.Revocation.Reason
+	(*Violation)(nil),                     // 20: certwright.v1.Violation
+	(*Operation)(nil),                     // 21: certwright.v1.Operation
 }
 var file_certwright_v1_certificate_service_proto_depIdxs = []int32{
-	13, // 0: certwright.v1.SignCertificateRequest.validity:type_name -> google.protobuf.Duration
-	12, // 1: certwright.v1.SignCertificateRequest.labels:type_name -> certwright.v1.SignCertificateRequest.LabelsEntry
-	14, // 2: certwright.v1.ListCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
-	15, // 3: certwright.v1.RevokeCertificateRequest.reason:type_name -> certwright.v1.Revocation.Reason
-	15, // 4: certwright.v1.BulkRevokeCertificatesRequest.reason:type_name -> certwright.v1.Revocation.Reason
-	16, // 5: certwright.v1.Refusal.time:type_name -> google.protobuf.Timestamp
-	17, // 6: certwright.v1.Refusal.violations:type_name -> certwright.v1.Violation
-	0,  // 7: certwright.v1.Refusal.outcome:type_name -> certwright.v1.Refusal.Outcome
-	16, // 8: certwright.v1.ReplaceCertificatesRequest.before:type_name -> google.protobuf.Timestamp
-	14, // 9: certwright.v1.ReplaceCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
-	7,  // 10: certwright.v1.ListRefusalsResponse.refusals:type_name -> certwright.v1.Refusal
-	1,  // 11: certwright.v1.CertificateService.SignCertificate:input_type -> certwright.v1.SignCertificateRequest
-	2,  // 12: certwright.v1.CertificateService.GetCertificate:input_type -> certwright.v1.GetCertificateRequest
-	3,  // 13: certwright.v1.CertificateService.ListCertificates:input_type -> certwright.v1.ListCertificatesRequest
-	5,  // 14: certwright.v1.CertificateService.RevokeCertificate:input_type -> certwright.v1.RevokeCertificateRequest
-	6,  // 15: certwright.v1.CertificateService.BulkRevokeCertificates:input_type -> certwright.v1.BulkRevokeCertificatesRequest
-	10, // 16: certwright.v1.CertificateService.ListRefusals:input_type -> certwright.v1.ListRefusalsRequest
-	8,  // 17: certwright.v1.CertificateService.ReplaceCertificates:input_type -> certwright.v1.ReplaceCertificatesRequest
-	14, // 18: certwright.v1.CertificateService.SignCertificate:output_type -> certwright.v1.Certificate
-	14, // 19: certwright.v1.CertificateService.GetCertificate:output_type -> certwright.v1.Certificate
-	4,  // 20: certwright.v1.CertificateService.ListCertificates:output_type -> certwright.v1.ListCertificatesResponse
-	14, // 21: certwright.v1.CertificateService.RevokeCertificate:output_type -> certwright.v1.Certificate
-	18, // 22: certwright.v1.CertificateService.BulkRevokeCertificates:output_type -> certwright.v1.Operation
-	11, // 23: certwright.v1.CertificateService.ListRefusals:output_type -> certwright.v1.ListRefusalsResponse
-	9,  // 24: certwright.v1.CertificateService.ReplaceCertificates:output_type -> certwright.v1.ReplaceCertificatesResponse
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	16, // 0: certwright.v1.SignCertificateRequest.validity:type_name -> google.protobuf.Duration
+	15, // 1: certwright.v1.SignCertificateRequest.labels:type_name -> certwright.v1.SignCertificateRequest.LabelsEntry
+	16, // 2: certwright.v1.RenewCertificateRequest.validity:type_name -> google.protobuf.Duration
+	17, // 3: certwright.v1.RenewalInfo.start_time:type_name -> google.protobuf.Timestamp
+	17, // 4: certwright.v1.RenewalInfo.end_time:type_name -> google.protobuf.Timestamp
+	16, // 5: certwright.v1.RenewalInfo.retry_after:type_name -> google.protobuf.Duration
+	18, // 6: certwright.v1.ListCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
+	19, // 7: certwright.v1.RevokeCertificateRequest.reason:type_name -> certwright.v1.Revocation.Reason
+	19, // 8: certwright.v1.BulkRevokeCertificatesRequest.reason:type_name -> certwright.v1.Revocation.Reason
+	17, // 9: certwright.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	20, // 10: certwright.v1.Refusal.violations:type_name -> certwright.v1.Violation
+	0,  // 11: certwright.v1.Refusal.outcome:type_name -> certwright.v1.Refusal.Outcome
+	17, // 12: certwright.v1.ReplaceCertificatesRequest.before:type_name -> google.protobuf.Timestamp
+	18, // 13: certwright.v1.ReplaceCertificatesResponse.certificates:type_name -> certwright.v1.Certificate
+	10, // 14: certwright.v1.ListRefusalsResponse.refusals:type_name -> certwright.v1.Refusal
+	1,  // 15: certwright.v1.CertificateService.SignCertificate:input_type -> certwright.v1.SignCertificateRequest
+	2,  // 16: certwright.v1.CertificateService.GetCertificate:input_type -> certwright.v1.GetCertificateRequest
+	3,  // 17: certwright.v1.CertificateService.RenewCertificate:input_type -> certwright.v1.RenewCertificateRequest
+	4,  // 18: certwright.v1.CertificateService.GetRenewalInfo:input_type -> certwright.v1.GetRenewalInfoRequest
+	6,  // 19: certwright.v1.CertificateService.ListCertificates:input_type -> certwright.v1.ListCertificatesRequest
+	8,  // 20: certwright.v1.CertificateService.RevokeCertificate:input_type -> certwright.v1.RevokeCertificateRequest
+	9,  // 21: certwright.v1.CertificateService.BulkRevokeCertificates:input_type -> certwright.v1.BulkRevokeCertificatesRequest
+	13, // 22: certwright.v1.CertificateService.ListRefusals:input_type -> certwright.v1.ListRefusalsRequest
+	11, // 23: certwright.v1.CertificateService.ReplaceCertificates:input_type -> certwright.v1.ReplaceCertificatesRequest
+	18, // 24: certwright.v1.CertificateService.SignCertificate:output_type -> certwright.v1.Certificate
+	18, // 25: certwright.v1.CertificateService.GetCertificate:output_type -> certwright.v1.Certificate
+	18, // 26: certwright.v1.CertificateService.RenewCertificate:output_type -> certwright.v1.Certificate
+	5,  // 27: certwright.v1.CertificateService.GetRenewalInfo:output_type -> certwright.v1.RenewalInfo
+	7,  // 28: certwright.v1.CertificateService.ListCertificates:output_type -> certwright.v1.ListCertificatesResponse
+	18, // 29: certwright.v1.CertificateService.RevokeCertificate:output_type -> certwright.v1.Certificate
+	21, // 30: certwright.v1.CertificateService.BulkRevokeCertificates:output_type -> certwright.v1.Operation
+	14, // 31: certwright.v1.CertificateService.ListRefusals:output_type -> certwright.v1.ListRefusalsResponse
+	12, // 32: certwright.v1.CertificateService.ReplaceCertificates:output_type -> certwright.v1.ReplaceCertificatesResponse
+	24, // [24:33] is the sub-list for method output_type
+	15, // [15:24] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_certwright_v1_certificate_service_proto_init() }
@@ -1072,7 +1297,7 @@ func file_certwright_v1_certificate_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_certificate_service_proto_rawDesc), len(file_certwright_v1_certificate_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	CertificateService_SignCertificate_FullMethodName        = "/certwright.v1.CertificateService/SignCertificate"
 	CertificateService_GetCertificate_FullMethodName         = "/certwright.v1.CertificateService/GetCertificate"
+	CertificateService_RenewCertificate_FullMethodName       = "/certwright.v1.CertificateService/RenewCertificate"
+	CertificateService_GetRenewalInfo_FullMethodName         = "/certwright.v1.CertificateService/GetRenewalInfo"
 	CertificateService_ListCertificates_FullMethodName       = "/certwright.v1.CertificateService/ListCertificates"
 	CertificateService_RevokeCertificate_FullMethodName      = "/certwright.v1.CertificateService/RevokeCertificate"
 	CertificateService_BulkRevokeCertificates_FullMethodName = "/certwright.v1.CertificateService/BulkRevokeCertificates"
@@ -43,9 +45,24 @@ type CertificateServiceClient interface {
 	SignCertificate(ctx context.Context, in *SignCertificateRequest, opts ...grpc.CallOption) (*Certificate, error)
 	// Get one certificate by the SHA-256 of its DER.
 	//
-	// Admins read every certificate, other callers those that they asked for. Errors:
+	// Admins read every certificate of the owners that their role is for, other callers those that
+	// they asked for and the one that they show in TLS. Errors:
 	// NOT_FOUND, also for a certificate that somebody else asked for.
 	GetCertificate(ctx context.Context, in *GetCertificateRequest, opts ...grpc.CallOption) (*Certificate, error)
+	// Renew the certificate that the caller shows in TLS: the same names, profile and owner, for the
+	// same key or a new one.
+	//
+	// Only the holder of the certificate's key can: id is that of the certificate of the connection.
+	// The policy decides again, and the grant that gave the certificate must give it still. Errors:
+	// PERMISSION_DENIED for another certificate than the one that is shown; FAILED_PRECONDITION
+	// for one that was replaced too long ago, or that is renewed in another way (ACME); POLICY_DENIED
+	// with all violations (GRANT_GONE among them); BAD_CSR; CONFLICT as in SignCertificate.
+	RenewCertificate(ctx context.Context, in *RenewCertificateRequest, opts ...grpc.CallOption) (*Certificate, error)
+	// Get when a certificate is to be renewed: the same answer as that of ACME (RFC 9773).
+	//
+	// The window is in the past once the certificate is revoked. Errors: NOT_FOUND as in
+	// GetCertificate.
+	GetRenewalInfo(ctx context.Context, in *GetRenewalInfoRequest, opts ...grpc.CallOption) (*RenewalInfo, error)
 	// List certificates, by a filter and page by page.
 	//
 	// Errors: MALFORMED for a filter, order or page token that is not understood.
@@ -100,6 +117,26 @@ func (c *certificateServiceClient) GetCertificate(ctx context.Context, in *GetCe
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Certificate)
 	err := c.cc.Invoke(ctx, CertificateService_GetCertificate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *certificateServiceClient) RenewCertificate(ctx context.Context, in *RenewCertificateRequest, opts ...grpc.CallOption) (*Certificate, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Certificate)
+	err := c.cc.Invoke(ctx, CertificateService_RenewCertificate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *certificateServiceClient) GetRenewalInfo(ctx context.Context, in *GetRenewalInfoRequest, opts ...grpc.CallOption) (*RenewalInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewalInfo)
+	err := c.cc.Invoke(ctx, CertificateService_GetRenewalInfo_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +208,24 @@ type CertificateServiceServer interface {
 	SignCertificate(context.Context, *SignCertificateRequest) (*Certificate, error)
 	// Get one certificate by the SHA-256 of its DER.
 	//
-	// Admins read every certificate, other callers those that they asked for. Errors:
+	// Admins read every certificate of the owners that their role is for, other callers those that
+	// they asked for and the one that they show in TLS. Errors:
 	// NOT_FOUND, also for a certificate that somebody else asked for.
 	GetCertificate(context.Context, *GetCertificateRequest) (*Certificate, error)
+	// Renew the certificate that the caller shows in TLS: the same names, profile and owner, for the
+	// same key or a new one.
+	//
+	// Only the holder of the certificate's key can: id is that of the certificate of the connection.
+	// The policy decides again, and the grant that gave the certificate must give it still. Errors:
+	// PERMISSION_DENIED for another certificate than the one that is shown; FAILED_PRECONDITION
+	// for one that was replaced too long ago, or that is renewed in another way (ACME); POLICY_DENIED
+	// with all violations (GRANT_GONE among them); BAD_CSR; CONFLICT as in SignCertificate.
+	RenewCertificate(context.Context, *RenewCertificateRequest) (*Certificate, error)
+	// Get when a certificate is to be renewed: the same answer as that of ACME (RFC 9773).
+	//
+	// The window is in the past once the certificate is revoked. Errors: NOT_FOUND as in
+	// GetCertificate.
+	GetRenewalInfo(context.Context, *GetRenewalInfoRequest) (*RenewalInfo, error)
 	// List certificates, by a filter and page by page.
 	//
 	// Errors: MALFORMED for a filter, order or page token that is not understood.
@@ -219,6 +271,12 @@ func (UnimplementedCertificateServiceServer) SignCertificate(context.Context, *S
 }
 func (UnimplementedCertificateServiceServer) GetCertificate(context.Context, *GetCertificateRequest) (*Certificate, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCertificate not implemented")
+}
+func (UnimplementedCertificateServiceServer) RenewCertificate(context.Context, *RenewCertificateRequest) (*Certificate, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewCertificate not implemented")
+}
+func (UnimplementedCertificateServiceServer) GetRenewalInfo(context.Context, *GetRenewalInfoRequest) (*RenewalInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRenewalInfo not implemented")
 }
 func (UnimplementedCertificateServiceServer) ListCertificates(context.Context, *ListCertificatesRequest) (*ListCertificatesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCertificates not implemented")
@@ -288,6 +346,42 @@ func _CertificateService_GetCertificate_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CertificateServiceServer).GetCertificate(ctx, req.(*GetCertificateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CertificateService_RenewCertificate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewCertificateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CertificateServiceServer).RenewCertificate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CertificateService_RenewCertificate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CertificateServiceServer).RenewCertificate(ctx, req.(*RenewCertificateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CertificateService_GetRenewalInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRenewalInfoRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CertificateServiceServer).GetRenewalInfo(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CertificateService_GetRenewalInfo_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CertificateServiceServer).GetRenewalInfo(ctx, req.(*GetRenewalInfoRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -396,6 +490,14 @@ var CertificateService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCertificate",
 			Handler:    _CertificateService_GetCertificate_Handler,
+		},
+		{
+			MethodName: "RenewCertificate",
+			Handler:    _CertificateService_RenewCertificate_Handler,
+		},
+		{
+			MethodName: "GetRenewalInfo",
+			Handler:    _CertificateService_GetRenewalInfo_Handler,
 		},
 		{
 			MethodName: "ListCertificates",

@@ -411,12 +411,12 @@ const file_certwright_v1_crl_service_proto_rawDesc = "" +
 	"\x06issuer\x18\x01 \x01(\tB\x03\xe0A\x01R\x06issuer\x12\x19\n" +
 	"\x05shard\x18\x02 \x01(\tB\x03\xe0A\x01R\x05shard\"=\n" +
 	"\x13PublishCRLsResponse\x12&\n" +
-	"\x04crls\x18\x01 \x03(\v2\x12.certwright.v1.CRLR\x04crls2\xec\x01\n" +
+	"\x04crls\x18\x01 \x03(\v2\x12.certwright.v1.CRLR\x04crls2\xf5\x01\n" +
 	"\n" +
-	"CRLService\x12d\n" +
-	"\bListCRLs\x12\x1e.certwright.v1.ListCRLsRequest\x1a\x1f.certwright.v1.ListCRLsResponse\"\x17\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\n" +
-	"\x12\b/v1/crls\x12x\n" +
-	"\vPublishCRLs\x12!.certwright.v1.PublishCRLsRequest\x1a\".certwright.v1.PublishCRLsResponse\"\"\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/crls:publishBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"CRLService\x12j\n" +
+	"\bListCRLs\x12\x1e.certwright.v1.ListCRLsRequest\x1a\x1f.certwright.v1.ListCRLsResponse\"\x1d\x9a\x8f\x19\t\x12\x05\x04\x05\x06\a\x02\x18\x02\x82\xd3\xe4\x93\x02\n" +
+	"\x12\b/v1/crls\x12{\n" +
+	"\vPublishCRLs\x12!.certwright.v1.PublishCRLsRequest\x1a\".certwright.v1.PublishCRLsResponse\"%\x9a\x8f\x19\x06\x12\x02\x06\x02\x18\x02\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/crls:publishBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_crl_service_proto_rawDescOnce sync.Once

@@ -631,12 +631,12 @@ const file_certwright_v1_eab_service_proto_rawDesc = "" +
 	"\beab_keys\x18\x01 \x03(\v2\x15.certwright.v1.EABKeyR\aeabKeys\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"*\n" +
 	"\x13RevokeEABKeyRequest\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id2\xec\x02\n" +
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id2\xf2\x02\n" +
 	"\n" +
-	"EABService\x12v\n" +
-	"\fCreateEABKey\x12\".certwright.v1.CreateEABKeyRequest\x1a#.certwright.v1.CreateEABKeyResponse\"\x1d\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/eabKeys\x12p\n" +
-	"\vListEABKeys\x12!.certwright.v1.ListEABKeysRequest\x1a\".certwright.v1.ListEABKeysResponse\"\x1a\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/eabKeys\x12t\n" +
-	"\fRevokeEABKey\x12\".certwright.v1.RevokeEABKeyRequest\x1a\x15.certwright.v1.EABKey\")\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/eabKeys/{id}:revokeBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"EABService\x12w\n" +
+	"\fCreateEABKey\x12\".certwright.v1.CreateEABKeyRequest\x1a#.certwright.v1.CreateEABKeyResponse\"\x1e\x9a\x8f\x19\x04\x12\x02\x06\x02\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/eabKeys\x12t\n" +
+	"\vListEABKeys\x12!.certwright.v1.ListEABKeysRequest\x1a\".certwright.v1.ListEABKeysResponse\"\x1e\x9a\x8f\x19\a\x12\x03\x05\x06\x02\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/v1/eabKeys\x12u\n" +
+	"\fRevokeEABKey\x12\".certwright.v1.RevokeEABKeyRequest\x1a\x15.certwright.v1.EABKey\"*\x9a\x8f\x19\x04\x12\x02\x06\x02\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/eabKeys/{id}:revokeBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_eab_service_proto_rawDescOnce sync.Once

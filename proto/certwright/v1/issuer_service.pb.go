@@ -389,10 +389,10 @@ const file_certwright_v1_issuer_service_proto_rawDesc = "" +
 	"\aissuers\x18\x01 \x03(\v2\x15.certwright.v1.IssuerR\aissuers\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"+\n" +
 	"\x10GetIssuerRequest\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\xe9\x01\n" +
-	"\rIssuerService\x12p\n" +
-	"\vListIssuers\x12!.certwright.v1.ListIssuersRequest\x1a\".certwright.v1.ListIssuersResponse\"\x1a\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/issuers\x12f\n" +
-	"\tGetIssuer\x12\x1f.certwright.v1.GetIssuerRequest\x1a\x15.certwright.v1.Issuer\"!\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/issuers/{name}BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\xf5\x01\n" +
+	"\rIssuerService\x12v\n" +
+	"\vListIssuers\x12!.certwright.v1.ListIssuersRequest\x1a\".certwright.v1.ListIssuersResponse\" \x9a\x8f\x19\t\x12\x05\x04\x05\x06\a\x02\x18\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/issuers\x12l\n" +
+	"\tGetIssuer\x12\x1f.certwright.v1.GetIssuerRequest\x1a\x15.certwright.v1.Issuer\"'\x9a\x8f\x19\t\x12\x05\x04\x05\x06\a\x02\x18\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/issuers/{name}BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_issuer_service_proto_rawDescOnce sync.Once

@@ -1350,14 +1350,14 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\fledger_index\x18\x02 \x01(\x04H\x00R\vledgerIndex\x88\x01\x01\x12\x18\n" +
 	"\asubject\x18\x03 \x01(\tR\asubject\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detailB\x0f\n" +
-	"\r_ledger_index2\xbe\x05\n" +
-	"\rLedgerService\x12c\n" +
-	"\aGetHead\x12\x1d.certwright.v1.GetHeadRequest\x1a\x19.certwright.v1.LedgerHead\"\x1e\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ledger/head\x12q\n" +
-	"\bGetEntry\x12\x1e.certwright.v1.GetEntryRequest\x1a\x1a.certwright.v1.LedgerEntry\")\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/ledger/entries/{index}\x12w\n" +
-	"\vListEntries\x12!.certwright.v1.ListEntriesRequest\x1a\".certwright.v1.ListEntriesResponse\"!\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/ledger/entries\x12w\n" +
-	"\bGetProof\x12\x1e.certwright.v1.GetProofRequest\x1a\x1a.certwright.v1.LedgerProof\"/\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\"\x12 /v1/ledger/entries/{index}/proof\x12c\n" +
-	"\aGetFile\x12\x1d.certwright.v1.GetFileRequest\x1a\x19.certwright.v1.LedgerFile\"\x1e\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ledger/file\x12~\n" +
-	"\fVerifyLedger\x12\".certwright.v1.VerifyLedgerRequest\x1a#.certwright.v1.VerifyLedgerResponse\"#\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/ledger:verify0\x01BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"\r_ledger_index2\xc8\x05\n" +
+	"\rLedgerService\x12f\n" +
+	"\aGetHead\x12\x1d.certwright.v1.GetHeadRequest\x1a\x19.certwright.v1.LedgerHead\"!\x9a\x8f\x19\x06\x12\x02\x05\x02\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ledger/head\x12r\n" +
+	"\bGetEntry\x12\x1e.certwright.v1.GetEntryRequest\x1a\x1a.certwright.v1.LedgerEntry\"*\x9a\x8f\x19\x04\x12\x02\x05\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/ledger/entries/{index}\x12x\n" +
+	"\vListEntries\x12!.certwright.v1.ListEntriesRequest\x1a\".certwright.v1.ListEntriesResponse\"\"\x9a\x8f\x19\x04\x12\x02\x05\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/ledger/entries\x12z\n" +
+	"\bGetProof\x12\x1e.certwright.v1.GetProofRequest\x1a\x1a.certwright.v1.LedgerProof\"2\x9a\x8f\x19\x06\x12\x02\x05\x02\x18\x02\x82\xd3\xe4\x93\x02\"\x12 /v1/ledger/entries/{index}/proof\x12d\n" +
+	"\aGetFile\x12\x1d.certwright.v1.GetFileRequest\x1a\x19.certwright.v1.LedgerFile\"\x1f\x9a\x8f\x19\x04\x12\x02\x05\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ledger/file\x12\x7f\n" +
+	"\fVerifyLedger\x12\".certwright.v1.VerifyLedgerRequest\x1a#.certwright.v1.VerifyLedgerResponse\"$\x9a\x8f\x19\x04\x12\x02\x05\x02\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/ledger:verify0\x01BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_ledger_service_proto_rawDescOnce sync.Once

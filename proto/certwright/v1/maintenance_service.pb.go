@@ -709,12 +709,12 @@ const file_certwright_v1_maintenance_service_proto_rawDesc = "" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
 	"\n" +
 	"entry_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tentryTime\x12\x12\n" +
-	"\x04held\x18\x03 \x01(\tR\x04held2\x92\x03\n" +
+	"\x04held\x18\x03 \x01(\tR\x04held2\x9a\x03\n" +
 	"\x12MaintenanceService\x12P\n" +
-	"\x06Backup\x12\x1c.certwright.v1.BackupRequest\x1a\x1d.certwright.v1.BackupResponse\"\a\x9a\x8f\x19\x03\x12\x01\x020\x01\x12b\n" +
+	"\x06Backup\x12\x1c.certwright.v1.BackupRequest\x1a\x1d.certwright.v1.BackupResponse\"\a\x9a\x8f\x19\x03\x12\x01\x020\x01\x12f\n" +
 	"\n" +
-	"GetStorage\x12 .certwright.v1.GetStorageRequest\x1a\x16.certwright.v1.Storage\"\x1a\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/storage\x12Z\n" +
-	"\bGetClock\x12\x1e.certwright.v1.GetClockRequest\x1a\x14.certwright.v1.Clock\"\x18\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/clock\x12j\n" +
+	"GetStorage\x12 .certwright.v1.GetStorageRequest\x1a\x16.certwright.v1.Storage\"\x1e\x9a\x8f\x19\a\x12\x03\x05\x06\x02\x18\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/storage\x12^\n" +
+	"\bGetClock\x12\x1e.certwright.v1.GetClockRequest\x1a\x14.certwright.v1.Clock\"\x1c\x9a\x8f\x19\a\x12\x03\x05\x06\x02\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/clock\x12j\n" +
 	"\vAcceptClock\x12!.certwright.v1.AcceptClockRequest\x1a\x14.certwright.v1.Clock\"\"\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/clock:acceptBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (

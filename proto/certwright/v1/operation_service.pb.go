@@ -372,9 +372,9 @@ const file_certwright_v1_operation_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\"\n" +
 	"\fcertificates\x18\x02 \x01(\x04R\fcertificates\"*\n" +
 	"\x13GetOperationRequest\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id2\x84\x01\n" +
-	"\x10OperationService\x12p\n" +
-	"\fGetOperation\x12\".certwright.v1.GetOperationRequest\x1a\x18.certwright.v1.Operation\"\"\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/operations/{id}BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id2\x88\x01\n" +
+	"\x10OperationService\x12t\n" +
+	"\fGetOperation\x12\".certwright.v1.GetOperationRequest\x1a\x18.certwright.v1.Operation\"&\x9a\x8f\x19\a\x12\x03\x05\x06\x02\x18\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/operations/{id}BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_operation_service_proto_rawDescOnce sync.Once

@@ -906,12 +906,12 @@ const file_certwright_v1_order_service_proto_rawDesc = "" +
 	"\aaccount\x18\x04 \x01(\tB\x03\xe0A\x01R\aaccount\"j\n" +
 	"\x12ListOrdersResponse\x12,\n" +
 	"\x06orders\x18\x01 \x03(\v2\x14.certwright.v1.OrderR\x06orders\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xc2\x02\n" +
-	"\fOrderService\x12`\n" +
-	"\bGetOrder\x12\x1e.certwright.v1.GetOrderRequest\x1a\x14.certwright.v1.Order\"\x1e\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x12b\n" +
-	"\tFindOrder\x12\x1f.certwright.v1.FindOrderRequest\x1a\x14.certwright.v1.Order\"\x1e\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders:find\x12l\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xc8\x02\n" +
+	"\fOrderService\x12b\n" +
+	"\bGetOrder\x12\x1e.certwright.v1.GetOrderRequest\x1a\x14.certwright.v1.Order\" \x9a\x8f\x19\x05\x12\x03\x05\x06\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x12d\n" +
+	"\tFindOrder\x12\x1f.certwright.v1.FindOrderRequest\x1a\x14.certwright.v1.Order\" \x9a\x8f\x19\x05\x12\x03\x05\x06\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders:find\x12n\n" +
 	"\n" +
-	"ListOrders\x12 .certwright.v1.ListOrdersRequest\x1a!.certwright.v1.ListOrdersResponse\"\x19\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"ListOrders\x12 .certwright.v1.ListOrdersRequest\x1a!.certwright.v1.ListOrdersResponse\"\x1b\x9a\x8f\x19\x05\x12\x03\x05\x06\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/ordersBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (

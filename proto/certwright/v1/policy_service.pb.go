@@ -1199,17 +1199,17 @@ const file_certwright_v1_policy_service_proto_rawDesc = "" +
 	"\bprofiles\x18\x01 \x03(\v2\x16.certwright.v1.ProfileR\bprofiles\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\",\n" +
 	"\x11GetProfileRequest\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\xdd\x06\n" +
-	"\rPolicyService\x12e\n" +
-	"\tGetPolicy\x12\x1f.certwright.v1.GetPolicyRequest\x1a\x1c.certwright.v1.PolicyVersion\"\x19\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/policy\x12x\n" +
-	"\vCheckPolicy\x12!.certwright.v1.CheckPolicyRequest\x1a\".certwright.v1.CheckPolicyResponse\"\"\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/policy:check\x12\x84\x01\n" +
-	"\x0eSimulatePolicy\x12$.certwright.v1.SimulatePolicyRequest\x1a%.certwright.v1.SimulatePolicyResponse\"%\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/policy:simulate\x12r\n" +
-	"\vApplyPolicy\x12!.certwright.v1.ApplyPolicyRequest\x1a\x1c.certwright.v1.PolicyVersion\"\"\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/policy:apply\x12\x8d\x01\n" +
-	"\x12ListPolicyVersions\x12(.certwright.v1.ListPolicyVersionsRequest\x1a).certwright.v1.ListPolicyVersionsResponse\"\"\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/policy/versions\x12t\n" +
-	"\fListProfiles\x12\".certwright.v1.ListProfilesRequest\x1a#.certwright.v1.ListProfilesResponse\"\x1b\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/profiles\x12j\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\xf1\x06\n" +
+	"\rPolicyService\x12g\n" +
+	"\tGetPolicy\x12\x1f.certwright.v1.GetPolicyRequest\x1a\x1c.certwright.v1.PolicyVersion\"\x1b\x9a\x8f\x19\x05\x12\x03\x05\a\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/policy\x12y\n" +
+	"\vCheckPolicy\x12!.certwright.v1.CheckPolicyRequest\x1a\".certwright.v1.CheckPolicyResponse\"#\x9a\x8f\x19\x04\x12\x02\a\x02\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/policy:check\x12\x86\x01\n" +
+	"\x0eSimulatePolicy\x12$.certwright.v1.SimulatePolicyRequest\x1a%.certwright.v1.SimulatePolicyResponse\"'\x9a\x8f\x19\x05\x12\x03\x05\a\x02\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/policy:simulate\x12s\n" +
+	"\vApplyPolicy\x12!.certwright.v1.ApplyPolicyRequest\x1a\x1c.certwright.v1.PolicyVersion\"#\x9a\x8f\x19\x04\x12\x02\a\x02\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/policy:apply\x12\x8f\x01\n" +
+	"\x12ListPolicyVersions\x12(.certwright.v1.ListPolicyVersionsRequest\x1a).certwright.v1.ListPolicyVersionsResponse\"$\x9a\x8f\x19\x05\x12\x03\x05\a\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/policy/versions\x12z\n" +
+	"\fListProfiles\x12\".certwright.v1.ListProfilesRequest\x1a#.certwright.v1.ListProfilesResponse\"!\x9a\x8f\x19\t\x12\x05\x04\x05\x06\a\x02\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/profiles\x12p\n" +
 	"\n" +
-	"GetProfile\x12 .certwright.v1.GetProfileRequest\x1a\x16.certwright.v1.Profile\"\"\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/profiles/{name}BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"GetProfile\x12 .certwright.v1.GetProfileRequest\x1a\x16.certwright.v1.Profile\"(\x9a\x8f\x19\t\x12\x05\x04\x05\x06\a\x02\x18\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/profiles/{name}BCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_policy_service_proto_rawDescOnce sync.Once

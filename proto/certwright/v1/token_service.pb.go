@@ -645,14 +645,14 @@ const file_certwright_v1_token_service_proto_rawDesc = "" +
 	"\x06tokens\x18\x01 \x03(\v2\x14.certwright.v1.TokenR\x06tokens\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n" +
 	"\x12RevokeTokenRequest\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id2\xe2\x02\n" +
-	"\fTokenService\x12r\n" +
-	"\vCreateToken\x12!.certwright.v1.CreateTokenRequest\x1a\".certwright.v1.CreateTokenResponse\"\x1c\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
-	"/v1/tokens\x12l\n" +
-	"\n" +
-	"ListTokens\x12 .certwright.v1.ListTokensRequest\x1a!.certwright.v1.ListTokensResponse\"\x19\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id2\xea\x02\n" +
+	"\fTokenService\x12s\n" +
+	"\vCreateToken\x12!.certwright.v1.CreateTokenRequest\x1a\".certwright.v1.CreateTokenResponse\"\x1d\x9a\x8f\x19\x04\x12\x02\x06\x02\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
 	"/v1/tokens\x12p\n" +
-	"\vRevokeToken\x12!.certwright.v1.RevokeTokenRequest\x1a\x14.certwright.v1.Token\"(\x9a\x8f\x19\x03\x12\x01\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/tokens/{id}:revokeBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
+	"\n" +
+	"ListTokens\x12 .certwright.v1.ListTokensRequest\x1a!.certwright.v1.ListTokensResponse\"\x1d\x9a\x8f\x19\a\x12\x03\x05\x06\x02\x18\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/tokens\x12s\n" +
+	"\vRevokeToken\x12!.certwright.v1.RevokeTokenRequest\x1a\x14.certwright.v1.Token\"+\x9a\x8f\x19\x06\x12\x02\x06\x02\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/tokens/{id}:revokeBCZAgithub.com/certwright/certwright/proto/certwright/v1;certwrightv1b\x06proto3"
 
 var (
 	file_certwright_v1_token_service_proto_rawDescOnce sync.Once
