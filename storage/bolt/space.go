@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -86,7 +87,8 @@ func CheckPages(ctx context.Context, path string, report func(string) bool) (err
 		report(fmt.Sprintf("the file has %d octets, its pages take %d: it is cut", has, want))
 	} else {
 		for err := range tx.Check() {
-			if !report(err.Error()) || ctx.Err() != nil {
+			found := strings.TrimPrefix(err.Error(), "panic: ") // it was caught: it is a finding
+			if !report(found) || ctx.Err() != nil {
 				return ctx.Err()
 			}
 		}
