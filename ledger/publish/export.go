@@ -65,6 +65,12 @@ func Export(ctx context.Context, c ExportConfig) (Exported, error) {
 	}
 	e := export{config: c, to: cp, writer: writer{dir: c.Dir}}
 	result := Exported{Checkpoint: cp, Before: before.Size}
+	if before.Note != nil && before.Origin != cp.Origin {
+		if err := Consistent(ctx, c.From, before, cp); before.Size > cp.Size || errors.Is(err, ErrOtherHistory) {
+			return result, fmt.Errorf("%w: %s has %d entries of %s, and the ledger is %s, which has not all of them: export into another folder, and keep this one",
+				ErrOtherHistory, c.Dir, before.Size, before.Origin, cp.Origin)
+		}
+	}
 	if before.Size > cp.Size {
 		return result, fmt.Errorf("%w: %s has a checkpoint of %d entries, the ledger one of %d: entries are missing from the ledger", ErrOtherHistory, c.Dir, before.Size, cp.Size)
 	}
