@@ -15,9 +15,10 @@ func compareCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "compare SOURCE SOURCE... [flags]", Short: "Compare what several servers show", DisableFlagsInUseLine: true,
 		Long: `Asks two or more sources of one ledger, URLs or folders, for their trees. Of any two
-the larger must contain the smaller, or be of a later epoch that is linked to it;
-where it is not, the log has signed two histories, and the first entry that differs is named. Another auditor's --state
-folder is a source, too: so auditors compare what each of them was shown.`,
+the larger must contain the smaller, or be of a later epoch that is linked to the
+other; where it is not so, the log has signed two histories, and the first entry that
+differs is named. Another auditor's --state folder is a source, too: so auditors
+compare what each of them was shown.`,
 		Example: `  certwright-audit compare https://ca1.internal:8443/ledger https://ca2.internal:8443/ledger --key ledger.vkey --ca root.crt
   certwright-audit compare https://ca.internal:8443/ledger /var/lib/certwright-audit --key ledger.vkey -o json`,
 		Annotations: map[string]string{"next": "certwright-audit follow --help"},

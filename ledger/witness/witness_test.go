@@ -420,7 +420,7 @@ func TestNewEpoch(t *testing.T) {
 	w.stop()
 
 	next := w.recovered(backup)
-	p.bend(func(p *peer, w http.ResponseWriter, _ *http.Request, body []byte) bool {
+	p.bend(func(_ *peer, w http.ResponseWriter, _ *http.Request, body []byte) bool {
 		if !strings.HasPrefix(string(body), "old 0\n\n"+origin+"/epoch-2\n") {
 			t.Errorf("asked for a log that it does not know: %q", body)
 		}

@@ -127,15 +127,18 @@ func (f *Follower) judge(index uint64, raw []byte) error {
 		f.underPolicy(index, b.Policy)
 		return f.intents.add(intent{tbs: sha256.Sum256(b.Unsigned), epoch: uint32(f.state.epochAt(index)), index: index})
 	case entry.Abandoned:
-		known, err := f.intents.has(uint32(f.state.epochAt(b.Index)), b.Index)
-		if err != nil {
-			return err
-		}
-		if !known || b.Index >= index {
-			f.report.at(KindEntry, index, "", "it abandons entry %d, which is no earlier intent", b.Index)
-		}
+		return f.abandoned(index, b)
 	}
 	return nil
+}
+
+// abandoned checks that what is abandoned is an earlier intent.
+func (f *Follower) abandoned(index uint64, a entry.Abandoned) error {
+	known, err := f.intents.has(uint32(f.state.epochAt(a.Index)), a.Index)
+	if err == nil && (!known || a.Index >= index) {
+		f.report.at(KindEntry, index, "", "it abandons entry %d, which is no earlier intent", a.Index)
+	}
+	return err
 }
 
 // genesis begins an epoch.
