@@ -283,6 +283,7 @@ func TestFalseEpoch(t *testing.T) {
 		{"its genesis is another's", keep, "ca.elsewhere/ledger/epoch-2", seen.Note, nil, false, 1, replaced},
 		{"what it begins with was rewritten", audittest.Replace(keep, 7, all[8]), two, seen.Note, nil, false, 1, []string{"epoch ", "shorter ", "entry-replaced entry 7"}},
 		{"it begins anew", nil, two, seen.Note, nil, false, 1, []string{"epoch ", "shorter ", "entry-replaced entry 0"}},
+		{"and is accepted all the same", keep, two, []byte("hello"), nil, true, 2, []string{"epoch ", "epoch ", "epoch entry 100: "}},
 		{"and all that was seen is there", all[:305], two, tiny, nil, false, 1, []string{"epoch "}},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, w, state) })

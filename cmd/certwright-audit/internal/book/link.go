@@ -172,7 +172,7 @@ func (f *Follower) begin(t *tree, keep uint64, all []opening) error {
 func linked(old Checkpoint, read, keep uint64, archive string, all []opening) string {
 	var b strings.Builder
 	if len(all) == 0 {
-		fmt.Fprintf(&b, "a new epoch begins after entry %d", keep)
+		fmt.Fprintf(&b, "a new epoch begins at entry %d", keep)
 	} else {
 		g := all[0]
 		fmt.Fprintf(&b, "epoch %d begins at entry %d and is linked to epoch %d, %s of which were seen", g.Epoch, g.Index, old.Epoch, counted(old.Size, "entry", "entries"))

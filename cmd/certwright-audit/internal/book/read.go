@@ -152,6 +152,9 @@ func (f *Follower) genesis(index uint64, o entry.Origin) {
 		f.report.at(KindOrigin, index, "", "%v", err)
 	default:
 		f.report.at(KindEpoch, index, "", "%v", err)
+		if f.config.AcceptEpoch && next.Epoch > c.last.Epoch {
+			f.state.Epochs = append(f.state.Epochs, next) // so that its entries are told from those before
+		}
 	}
 }
 
