@@ -54,6 +54,32 @@ func epochOf(first, origin string) (uint64, bool) {
 	return n, err == nil && n >= 2 && strconv.FormatUint(n, 10) == text
 }
 
+// SplitOrigin takes the origin of an epoch apart: that of the ledger's first epoch, and
+// the number. It is the reverse of EpochOrigin.
+func SplitOrigin(origin string) (first string, epoch uint64) {
+	if at := strings.LastIndex(origin, epochMark); at > 0 {
+		if n, ok := epochOf(origin[:at], origin); ok {
+			return origin[:at], n
+		}
+	}
+	return origin, 1
+}
+
+// ParseAnyEpoch is ParseCheckpoint with the verifier key of any epoch of the ledger:
+// all have the same public key.
+func ParseAnyEpoch(signed []byte, verifierKey string) (Checkpoint, error) {
+	name, _, _ := strings.Cut(verifierKey, "+")
+	first, _ := SplitOrigin(name)
+	if cp, err := ParseCheckpoint(signed, ""); err == nil && verifierKey != "" && cp.Origin != name {
+		if _, ok := epochOf(first, cp.Origin); ok {
+			if verifierKey, err = renamed(verifierKey, cp.Origin); err != nil {
+				return Checkpoint{}, err
+			}
+		}
+	}
+	return ParseCheckpoint(signed, verifierKey)
+}
+
 // CurrentEpoch is the store's newest epoch.
 func CurrentEpoch(ctx context.Context, s storage.RecordReader) (Epoch, error) {
 	r, err := s.Record(ctx, epochCollection, latest)
@@ -121,15 +147,24 @@ func genesisAt(ctx context.Context, s storage.LedgerReader, index uint64) (entry
 	return o, nil
 }
 
-// epochs checks each genesis in the order of the entries.
-type epochs struct {
+// Epochs checks each genesis in the order of the entries.
+type Epochs struct {
 	first       string // origin
 	last        Epoch
-	verifierKey string // of any epoch; empty: signatures are not checked
+	previous    Checkpoint // the last of the epoch before
+	verifierKey string
 }
 
-// take checks a genesis and takes it up.
-func (c *epochs) take(index uint64, o entry.Origin) error {
+// NewEpochs checks with the verifier key of any epoch; empty: signatures are not
+// checked.
+func NewEpochs(verifierKey string) *Epochs { return &Epochs{verifierKey: verifierKey} }
+
+// Last is the newest epoch that was taken, and the checkpoint of the epoch before
+// that its genesis names; without a Note in the first.
+func (c *Epochs) Last() (Epoch, Checkpoint) { return c.last, c.previous }
+
+// Take checks a genesis and takes it up.
+func (c *Epochs) Take(index uint64, o entry.Origin) error {
 	if index == 0 {
 		c.first, c.last = o.Origin, Epoch{Number: 1}
 		if len(o.Previous) > 0 {
@@ -157,6 +192,6 @@ func (c *epochs) take(index uint64, o entry.Origin) error {
 	case cp.Size <= index:
 		return fmt.Errorf("the checkpoint before it covers %d entries: nothing was lost, and no epoch had to begin", cp.Size)
 	}
-	c.last = Epoch{Number: n, Index: index}
+	c.last, c.previous = Epoch{Number: n, Index: index}, cp
 	return nil
 }

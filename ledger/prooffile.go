@@ -20,7 +20,7 @@ func (p Proof) File() ([]byte, error) {
 }
 
 // OpenProof reads a proof file and checks all of it: the signature under the
-// verifier key, and that the entry is in the tree that was signed. It needs no
+// verifier key, which is that of any epoch, and that the entry is in the tree that was signed. It needs no
 // server and no store.
 func OpenProof(file []byte, verifierKey string) (Proof, Checkpoint, error) {
 	if verifierKey == "" {
@@ -30,7 +30,7 @@ func OpenProof(file []byte, verifierKey string) (Proof, Checkpoint, error) {
 	if err != nil {
 		return Proof{}, Checkpoint{}, err
 	}
-	cp, err := ParseCheckpoint(f.Checkpoint, verifierKey)
+	cp, err := ParseAnyEpoch(f.Checkpoint, verifierKey)
 	if err != nil {
 		return Proof{}, Checkpoint{}, err
 	}

@@ -64,7 +64,7 @@ type verification struct {
 	named    map[naming]bool   // what has been reported, for the scrub not to say it again
 	last     time.Time
 	origin   string
-	epochs   epochs
+	epochs   Epochs
 	progress progress
 }
 
@@ -89,7 +89,7 @@ type seen struct {
 // made. A running server may write meanwhile: what is newer than the head at
 // the beginning is not looked at, except by the scrub.
 func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (Summary, error) {
-	v := &verification{VerifyConfig: c, report: report, named: map[naming]bool{}, epochs: epochs{verifierKey: c.VerifierKey}}
+	v := &verification{VerifyConfig: c, report: report, named: map[naming]bool{}, epochs: Epochs{verifierKey: c.VerifierKey}}
 	// In this order: each may be newer than the one before, never older.
 	if err := v.readSeen(ctx); err != nil {
 		return v.summary, err
@@ -285,7 +285,7 @@ func (v *verification) entry(index uint64, raw []byte) {
 
 // genesis checks the begin of an epoch; from there on its origin holds.
 func (v *verification) genesis(index uint64, o entry.Origin) {
-	if err := v.epochs.take(index, o); err != nil {
+	if err := v.epochs.Take(index, o); err != nil {
 		v.wrong("entry", index, "", "entry %d is a genesis, and %v", index, err)
 		return
 	}

@@ -15,9 +15,10 @@ func compareCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "compare SOURCE SOURCE... [flags]", Short: "Compare what several servers show", DisableFlagsInUseLine: true,
 		Long: `Asks two or more sources of one ledger, URLs or folders, for their trees. Of any two
-the larger must contain the smaller; where it does not, the log has signed two
-histories, and the first entry that differs is named. Another auditor's --state
-folder is a source, too: so auditors compare what each of them was shown.`,
+the larger must contain the smaller, or be of a later epoch that is linked to the
+other; where it is not so, the log has signed two histories, and the first entry that
+differs is named. Another auditor's --state folder is a source, too: so auditors
+compare what each of them was shown.`,
 		Example: `  certwright-audit compare https://ca1.internal:8443/ledger https://ca2.internal:8443/ledger --key ledger.vkey --ca root.crt
   certwright-audit compare https://ca.internal:8443/ledger /var/lib/certwright-audit --key ledger.vkey -o json`,
 		Annotations: map[string]string{"next": "certwright-audit follow --help"},
@@ -51,14 +52,14 @@ folder is a source, too: so auditors compare what each of them was shown.`,
 			found := len(seen.findings)
 			largest := book.Checkpoint{}
 			for i, cp := range all {
-				if cp.Note != nil && (largest.Note == nil || cp.Size > largest.Size) {
+				if cp.Note != nil && (largest.Note == nil || cp.Epoch > largest.Epoch || cp.Epoch == largest.Epoch && cp.Size > largest.Size) {
 					largest = cp
 				}
 				if cp.Note != nil {
 					a.note("%s: %s", args[i], cp)
 				}
 			}
-			seen.result(look{Time: time.Now().UTC(), Origin: largest.Origin, Entries: largest.Size, Root: fmt.Sprintf("%x", largest.Root)}, nil)
+			seen.result(look{Time: time.Now().UTC(), Origin: largest.Origin, Entries: largest.Size, Root: fmt.Sprintf("%x", largest.Root), Epoch: largest.Epoch}, nil)
 			if found > 0 {
 				return failf(exitFound, "the sources show different ledgers; keep what each of them shows: it is the evidence")
 			}

@@ -41,7 +41,10 @@ entry that is malformed, a certificate outside of the bounds of its profile and
 grant, and certificates of --certs and --scan that are not in the book.
 
 The first look takes the ledger as it finds it; from then on nothing that was there
-can change unseen. Keep --state where nobody who keeps the ledger can write.`,
+can change unseen. Keep --state where nobody who keeps the ledger can write. A new
+epoch, which "certwright ledger recover" begins after a loss, is taken up if it is
+linked to what was seen; a notice names the entries that are lost to the ledger, and
+--state keeps them. --key stays the same.`,
 		Example: `  certwright-audit follow https://ca.internal:8443/ledger --key ledger.vkey --state /var/lib/certwright-audit --ca root.crt
   certwright-audit follow ./export --key ledger.vkey --state ./audit --once -o json
   certwright-audit follow https://ca.internal:8443/ledger --key ledger.vkey --state ./audit --once --certs /etc/ssl/fleet --scan web.internal:443`,
@@ -59,7 +62,7 @@ can change unseen. Keep --state where nobody who keeps the ledger can write.`,
 	flags.StringArrayVar(&f.scanLists, "scan-list", nil, "file with such addresses, one a line; may be repeated")
 	flags.StringArrayVar(&f.issuers, "issuer", nil, "file with CA certificates: certificates that none of them has signed are passed over; may be repeated")
 	flags.DurationVar(&f.grace, "grace", 3*time.Second, "how long to wait for the checkpoint of a certificate that is not in the book yet")
-	flags.StringArrayVar(&f.previous, "previous", nil, "URL or folder with the end of an epoch before this one; may be repeated")
+	flags.StringArrayVar(&f.previous, "previous", nil, "URL or folder with the end of an epoch that has ended, if it was not seen; may be repeated")
 	flags.BoolVar(&f.acceptEpoch, "accept-epoch", false, "take a new epoch that does not follow what was seen, with a finding")
 	flags.StringArrayVar(&f.witnesses, "witness", nil, "verifier key of a witness, or a file with several; may be repeated")
 	flags.IntVar(&f.need, "need", 0, "how many of the witnesses must have cosigned each checkpoint")
@@ -111,7 +114,7 @@ func (f *following) prepare(where string) (c book.Config, err error) {
 		return c, err
 	}
 	c.Dir, c.Rules, c.Need, c.AcceptEpoch = f.state, bounds.Read, f.need, f.acceptEpoch
-	c.Report, c.Progress = f.seen.finding, f.seen.progress
+	c.Report, c.Notice, c.Progress = f.seen.finding, f.seen.notice, f.seen.progress
 	return c, nil
 }
 

@@ -19,6 +19,7 @@ type output struct {
 	*app
 	json     bool
 	findings []book.Finding
+	notices  []book.Notice
 	told     time.Time
 }
 
@@ -34,6 +35,14 @@ func (o *output) finding(f book.Finding) {
 	o.findings = append(o.findings, f)
 	if !o.json {
 		_, _ = fmt.Fprintln(o.out, printable(f.String()))
+	}
+}
+
+// notice takes a notice; as text it is written at once.
+func (o *output) notice(n book.Notice) {
+	o.notices = append(o.notices, n)
+	if !o.json {
+		_, _ = fmt.Fprintln(o.out, printable("notice "+n.String()))
 	}
 }
 
@@ -54,8 +63,9 @@ type look struct {
 	Origin   string         `json:"origin"`
 	Entries  uint64         `json:"entries"`
 	Root     string         `json:"root"`
-	Epoch    uint32         `json:"epoch"`
+	Epoch    uint64         `json:"epoch"`
 	Findings []book.Finding `json:"findings"`
+	Notices  []book.Notice  `json:"notices"`
 	Error    string         `json:"error,omitempty"`
 }
 
@@ -68,10 +78,13 @@ func (o *output) looked(source string, f *book.Follower, err error) {
 }
 
 func (o *output) result(l look, err error) {
-	l.Findings = o.findings
-	o.findings = nil
+	l.Findings, l.Notices = o.findings, o.notices
+	o.findings, o.notices = nil, nil
 	if l.Findings == nil {
 		l.Findings = []book.Finding{}
+	}
+	if l.Notices == nil {
+		l.Notices = []book.Notice{}
 	}
 	switch {
 	case o.json:

@@ -25,7 +25,7 @@ type sourceFlags struct {
 func (s *sourceFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringArrayVar(&s.keys, "key", nil, "verifier key of the ledger (NAME+HASH+KEY), or a file that has it; may be repeated")
+	flags.StringArrayVar(&s.keys, "key", nil, "verifier key of the ledger, of any of its epochs (NAME+HASH+KEY), or a file that has it; may be repeated")
 	flags.StringVar(&s.ca, "ca", "", "file with the root certificates that servers are verified with, PEM (default: the system's)")
 	flags.StringVar(&s.token, "token-file", "", "file with a token that is sent to the server, over https only")
 	flags.DurationVar(&s.timeout, "timeout", 30*time.Second, "how long to wait for one file of a server")
@@ -35,16 +35,16 @@ func (s *sourceFlags) add(cmd *cobra.Command) {
 }
 
 // verifiers are the keys of the ledger.
-func (s *sourceFlags) verifiers() ([]note.Verifier, error) {
+func (s *sourceFlags) verifiers() ([]book.Key, error) {
 	if len(s.keys) == 0 {
 		return nil, usagef("--key is missing: the verifier key, which \"certwright ledger status\" prints")
 	}
-	return readKeys("--key", s.keys, note.NewVerifier)
+	return readKeys("--key", s.keys, book.ParseKey)
 }
 
 // readKeys reads keys from the command line or from files, one a line.
-func readKeys(flag string, given []string, read func(string) (note.Verifier, error)) ([]note.Verifier, error) {
-	var all []note.Verifier
+func readKeys[K any](flag string, given []string, read func(string) (K, error)) ([]K, error) {
+	var all []K
 	for _, each := range given {
 		text := each
 		if !strings.Contains(each, "+") {

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/mod/sumdb/note"
 
+	"github.com/certwright/certwright/cmd/certwright-audit/internal/book"
 	"github.com/certwright/certwright/cmd/certwright-audit/internal/witness"
 	"github.com/certwright/certwright/merkle/cosign"
 )
@@ -33,9 +33,11 @@ func witnessCommand(a *app) *cobra.Command {
 		Use: "witness [flags]", Short: "Be a witness for logs (C2SP tlog-witness)", DisableFlagsInUseLine: true,
 		Long: `Listens for add-checkpoint (C2SP tlog-witness), and cosigns a log's checkpoint if it
 contains the one that was cosigned before. Any log of that protocol can use it, not
-only Certwright's. Its memory, --state, holds the last checkpoint of each log: a
-witness that has lost it can be shown another past, so keep it, and never put back
-an older copy.`,
+only Certwright's. A new epoch of a ledger is a new log to it, which begins at size
+0: name its verifier key with another --log, and keep that of the epoch before.
+
+Its memory, --state, holds the last checkpoint of each log: a witness that has lost it
+can be shown another past, so keep it, and never put back an older copy.`,
 		Example: `  certwright-audit witness --listen 127.0.0.1:8460 --key witness.key --log ledger.vkey --state ./witness
   certwright-audit witness --listen :8460 --key witness.key --log ledger.vkey --tls-cert w.crt --tls-key w.key`,
 		Annotations: map[string]string{"next": "certwright-audit keygen --help"},
@@ -77,7 +79,7 @@ func (w *witnessing) run(ctx context.Context) error {
 	if err != nil {
 		return usagef("%s: %w", w.keyFile, err)
 	}
-	logs, err := readKeys("--log", w.logs, note.NewVerifier)
+	logs, err := readKeys("--log", w.logs, book.ParseKey)
 	if err != nil {
 		return err
 	}

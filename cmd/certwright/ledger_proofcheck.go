@@ -54,6 +54,9 @@ func (a *app) verifyProof(c proofCheck, issuers []string) error {
 	if err := a.matchCertificate(c, p.Entry, issuers); err != nil {
 		return err
 	}
+	if name, _, _ := strings.Cut(key, "+"); name != cp.Origin {
+		a.note("The key is that of %s, the proof is of %s: two epochs of one ledger, with the same key.", name, cp.Origin)
+	}
 	out := proven{
 		Valid: true, Origin: cp.Origin, Index: p.Index, Entries: cp.Size, Kind: strings.ReplaceAll(e.Kind.String(), "-", "_"),
 		Time: e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), Actor: e.Actor, Certificate: c.cert,

@@ -48,7 +48,7 @@ certwright ledger export, or that of an auditor), checked against what was last
 seen. Certificates that come back are listed and can be revoked; their own octets
 are gone. If nothing stays lost, it is the same history again. Else a new epoch of
 the ledger begins, which says openly where the old one was cut and what was last
-seen of it; auditors and witnesses need its new verifier key.
+seen of it; auditors go on with the key that they have, witnesses need the new one.
 
 Run it with --dry-run first. If it is ended, run it again.`,
 		example: `
@@ -131,7 +131,7 @@ func (a *app) tellRecovery(r recovered) {
 		a.note("Nothing stays lost: it is the same history again, and no new epoch begins.")
 		return
 	}
-	a.note("%d stay lost: certificates among them cannot be revoked here. Epoch %d begins, with the origin %s; auditors and witnesses need its verifier key.", r.Lost, r.Epoch, r.Origin)
+	a.note("%d stay lost: certificates among them cannot be revoked here. Epoch %d begins, with the origin %s; witnesses need its verifier key.", r.Lost, r.Epoch, r.Origin)
 }
 
 func (a *app) confirmRecovery(r recovered) error {

@@ -65,11 +65,8 @@ func Export(ctx context.Context, c ExportConfig) (Exported, error) {
 	}
 	e := export{config: c, to: cp, writer: writer{dir: c.Dir}}
 	result := Exported{Checkpoint: cp, Before: before.Size}
-	if before.Size > cp.Size {
-		return result, fmt.Errorf("%w: %s has a checkpoint of %d entries, the ledger one of %d: entries are missing from the ledger", ErrOtherHistory, c.Dir, before.Size, cp.Size)
-	}
-	if err := Consistent(ctx, c.From, before, cp); err != nil {
-		return result, fmt.Errorf("%s and the ledger: %w", c.Dir, err)
+	if err := goesOn(ctx, c, before, cp); err != nil {
+		return result, err
 	}
 	if before.Note != nil && before.Size == cp.Size {
 		return result, e.putCheckpoint(cp)
@@ -86,6 +83,25 @@ func Export(ctx context.Context, c ExportConfig) (Exported, error) {
 	}
 	result.Files = e.files
 	return result, e.putCheckpoint(cp)
+}
+
+// goesOn tells whether the ledger begins with what the folder has; nil: it does.
+func goesOn(ctx context.Context, c ExportConfig, before, cp ledger.Checkpoint) error {
+	if before.Size > cp.Size && (before.Note == nil || before.Origin == cp.Origin) {
+		return fmt.Errorf("%w: %s has a checkpoint of %d entries, the ledger one of %d: entries are missing from the ledger", ErrOtherHistory, c.Dir, before.Size, cp.Size)
+	}
+	err := ErrOtherHistory
+	if before.Size <= cp.Size {
+		err = Consistent(ctx, c.From, before, cp)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrOtherHistory) && before.Origin != cp.Origin && before.Note != nil:
+		return fmt.Errorf("%w: %s has %d entries of %s, and the ledger is %s, which has not all of them: export into another folder, and keep this one",
+			ErrOtherHistory, c.Dir, before.Size, before.Origin, cp.Origin)
+	}
+	return fmt.Errorf("%s and the ledger: %w", c.Dir, err)
 }
 
 // lockFolder keeps other exports away from the folder.

@@ -22,6 +22,7 @@ const origin = "ca.example/ledger"
 // world is a ledger with its publisher.
 type world struct {
 	t     testing.TB
+	dir   string
 	store *bolt.Store
 	log   *ledger.Log
 	*publish.Publisher
@@ -31,7 +32,7 @@ type world struct {
 func newWorld(t testing.TB, seed byte, n int) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{t: t}
+	w := &world{t: t, dir: dir}
 	w.must(bolt.Create(filepath.Join(dir, "ledger.db")))
 	var err error
 	// All entries have one time: two worlds of one seed are the same.

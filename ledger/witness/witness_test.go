@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -40,6 +41,8 @@ func check(t testing.TB, err error) {
 // world is a ledger whose checkpoint loop runs.
 type world struct {
 	*testing.T
+	key   ed25519.PrivateKey
+	db    string // its file
 	store *bolt.Store
 	log   *ledger.Log
 	vkey  note.Verifier
@@ -50,21 +53,56 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	check(t, err)
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	check(t, bolt.Create(path))
-	w := &world{T: t}
-	w.store, err = bolt.Open(t.Context(), bolt.Config{Path: path, Linger: -1})
-	check(t, err)
-	t.Cleanup(func() { _ = w.store.Close() })
-	w.log, err = ledger.Open(t.Context(), ledger.Config{
-		Store: w.store, Origin: origin, Signer: key, Lock: filepath.Join(t.TempDir(), "lock"), Interval: time.Millisecond,
-	})
-	check(t, err)
-	w.vkey, err = note.NewVerifier(w.log.VerifierKey())
-	check(t, err)
-	w.background(w.log.Run)
+	w := &world{T: t, key: key, db: filepath.Join(t.TempDir(), "ledger.db")}
+	check(t, bolt.Create(w.db))
+	w.open()
+	w.run(filepath.Join(t.TempDir(), "lock"))
 	return w
 }
+
+func (w *world) open() {
+	w.Helper()
+	var err error
+	w.store, err = bolt.Open(w.Context(), bolt.Config{Path: w.db, Linger: -1})
+	check(w.T, err)
+	store := w.store
+	w.Cleanup(func() { _ = store.Close() })
+}
+
+// run opens the ledger and runs its loop.
+func (w *world) run(lock string) {
+	w.Helper()
+	var err error
+	w.log, err = ledger.Open(w.Context(), ledger.Config{Store: w.store, Origin: origin, Signer: w.key, Lock: lock, Interval: time.Millisecond})
+	check(w.T, err)
+	w.vkey, err = note.NewVerifier(w.log.VerifierKey())
+	check(w.T, err)
+	w.background(w.log.Run)
+}
+
+// recovered goes on from an older copy of the database, in a new epoch.
+func (w *world) recovered(db string) *world {
+	w.Helper()
+	cp, err := w.log.Checkpoint(w.Context())
+	check(w.T, err)
+	lock := filepath.Join(w.TempDir(), "lock")
+	check(w.T, os.WriteFile(lock, cp.Note, 0o600))
+	next := &world{T: w.T, key: w.key, db: db}
+	next.open()
+	r, err := ledger.PlanRecovery(w.Context(), ledger.RecoverConfig{Store: next.store, Origin: origin, Signer: w.key, Lock: lock, Actor: "local_socket:admin"})
+	check(w.T, err)
+	check(w.T, r.Run(w.Context(), nobody{}, func(uint64, uint64) {}))
+	next.run(lock)
+	return next
+}
+
+// nobody takes up what comes back.
+type nobody struct{}
+
+func (nobody) Back(context.Context, uint64, entry.Entry, entry.Body, bool) ([]storage.Command, error) {
+	return nil, nil
+}
+func (nobody) Last(context.Context) ([]storage.Command, error) { return nil, nil }
 
 // background runs something until the test ends, or until it is stopped.
 func (w *world) background(run func(context.Context) error) (stop func()) {
@@ -365,6 +403,37 @@ func TestConflict(t *testing.T) {
 	got := w.until(again, "the cosignature after a restart", cosigned(0, size))
 	if got.Witnesses[0].Failures > 0 {
 		t.Errorf("the answer 409 counts as a failure: %+v", got)
+	}
+}
+
+// TestNewEpoch has a witness of the epoch before asked for a new one: to it a log of
+// another name, which begins at size 0, and whose key it must be given.
+func TestNewEpoch(t *testing.T) {
+	w := newWorld(t)
+	p := w.peer("w.example")
+	data, err := os.ReadFile(w.db)
+	check(t, err)
+	backup := filepath.Join(t.TempDir(), "ledger.db")
+	check(t, os.WriteFile(backup, data, 0o600))
+	size := w.grow(30)
+	w.until(w.ask(1, 0, p), "the cosignature of epoch 1", cosigned(0, size))
+	w.stop()
+
+	next := w.recovered(backup)
+	p.bend(func(_ *peer, w http.ResponseWriter, _ *http.Request, body []byte) bool {
+		if !strings.HasPrefix(string(body), "old 0\n\n"+origin+"/epoch-2\n") {
+			t.Errorf("asked for a log that it does not know: %q", body)
+		}
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	})
+	next.until(next.ask(1, 0, p), "the answer 404", failed(0, "give its admin the verifier key"))
+	next.stop()
+	other := next.peer("w2.example") // which knows the key of epoch 2
+	size = next.grow(5)
+	got := next.until(next.ask(1, 0, other), "the cosignature of epoch 2", cosigned(0, size))
+	if got.Witnesses[0].Failures > 0 || !strings.HasPrefix(string(got.Witnessed.Note), origin+"/epoch-2\n") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -54,6 +54,7 @@ func TestFileIsStrict(t *testing.T) {
 		{"no names", "server_names: []", "at least one name"},
 		{"storage", "storage: postgres://x", "is not bolt:FILE"},
 		{"origin", "ledger: {origin: a b}", "ledger.origin"},
+		{"origin of an epoch", "ledger: {origin: ca.internal/epoch-2}", "ends like an epoch's name"},
 		{"lock inside", "ledger: {lock: lock}", "lies in the data folder"},
 		{"two passphrases", "keys: {passphrase_file: a, credential: b}", "only one of the two"},
 		{"range", "crl: {shards: 0}", "0 is not between 1 and 1024"},

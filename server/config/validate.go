@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/ledger/witness"
 	"github.com/certwright/certwright/policy"
 )
@@ -171,8 +172,11 @@ func Identifiers(names []string) ([]identity.Identifier, error) {
 
 func (v *validator) ledger(c *Config) {
 	l := &c.Ledger
-	v.check(l.Origin != "" && len(l.Origin) <= 255 && strings.IndexFunc(l.Origin, notOrigin) < 0, "ledger.origin",
+	v.check(l.Origin != "" && strings.IndexFunc(l.Origin, notOrigin) < 0, "ledger.origin",
 		"%.64q is not a name such as ca.internal/certwright, without spaces and \"+\"", l.Origin)
+	_, epoch := ledger.SplitOrigin(l.Origin)
+	v.check(epoch == 1 && len(l.Origin) <= maxOrigin, "ledger.origin",
+		"%.64q has more than %d characters or ends like an epoch's name: name the first epoch's", l.Origin, maxOrigin)
 	v.check(l.CheckpointKey != "", "ledger.checkpoint_key", "must be a key URI")
 	interval := time.Duration(l.CheckpointInterval)
 	v.check(interval >= 100*time.Millisecond && interval <= time.Minute,
@@ -189,6 +193,9 @@ func (v *validator) ledger(c *Config) {
 			"%s lies in the data folder %s: a restored data folder would bring its own; name a file elsewhere", l.Lock, c.Data)
 	}
 }
+
+// maxOrigin leaves room for the number of an epoch.
+const maxOrigin = 240
 
 // notOrigin tells what may not stand in a note's key name (C2SP signed-note).
 func notOrigin(r rune) bool { return r <= ' ' || r > '~' || r == '+' }

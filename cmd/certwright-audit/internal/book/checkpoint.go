@@ -15,13 +15,20 @@ import (
 // Checkpoint is a signed statement of a tree (C2SP tlog-checkpoint).
 type Checkpoint struct {
 	Origin string
+	Ledger string // the origin of its first epoch
+	Epoch  uint64 // from 1
 	Size   uint64
 	Root   [merkle.HashSize]byte
 	Note   []byte // the signed note, verbatim
 }
 
 // String is size and root in short.
-func (c Checkpoint) String() string { return fmt.Sprintf("%d entries, root %x", c.Size, c.Root[:8]) }
+func (c Checkpoint) String() string {
+	if c.Epoch > 1 {
+		return fmt.Sprintf("%d entries of epoch %d, root %x", c.Size, c.Epoch, c.Root[:8])
+	}
+	return fmt.Sprintf("%d entries, root %x", c.Size, c.Root[:8])
+}
 
 // MaxCheckpoint is the most that is read of a checkpoint, in octets: its lines and
 // those of a hundred signatures.
@@ -34,31 +41,34 @@ const maxOrigin = 255
 var errForged = errors.New("it has no signature of the log")
 
 // Open reads a signed note: it must be a checkpoint, and have the signature of one
-// of the keys, whose name is the origin. Signatures by other keys are let be.
-func Open(signed []byte, keys []note.Verifier) (Checkpoint, error) {
-	if len(signed) > MaxCheckpoint {
-		return Checkpoint{}, fmt.Errorf("the checkpoint has more than %d octets", MaxCheckpoint)
+// of the keys, under the name of the checkpoint's own epoch. Signatures by other keys
+// are let be.
+func Open(signed []byte, keys []Key) (Checkpoint, error) {
+	peeked, err := Peek(signed)
+	if err != nil {
+		return Checkpoint{}, err
 	}
-	n, err := note.Open(signed, note.VerifierList(keys...))
+	var verifiers []note.Verifier
+	for _, key := range keys {
+		if v, ok := key.of(peeked.Origin); ok {
+			verifiers = append(verifiers, v)
+		}
+	}
+	n, err := note.Open(signed, note.VerifierList(verifiers...))
 	var unverified *note.UnverifiedNoteError
 	var invalid *note.InvalidSignatureError
 	switch {
 	case errors.As(err, &unverified), errors.As(err, &invalid):
-		return Checkpoint{}, fmt.Errorf("the checkpoint is not to be trusted: %w", errForged)
+		return Checkpoint{}, fmt.Errorf("the checkpoint of %.64q is not to be trusted: %w", peeked.Origin, errForged)
 	case err != nil:
 		return Checkpoint{}, errors.New("the checkpoint is not a signed note")
 	}
-	cp, err := parseText(n.Text)
-	if err != nil {
-		return Checkpoint{}, err
+	cp, err := parseText(n.Text) // as it was signed
+	if err == nil && cp.Origin != peeked.Origin {
+		err = errors.New("the checkpoint has an empty line")
 	}
-	for _, sig := range n.Sigs {
-		if sig.Name == cp.Origin {
-			cp.Note = append([]byte(nil), signed...)
-			return cp, nil
-		}
-	}
-	return Checkpoint{}, fmt.Errorf("the checkpoint is of %.64q, and signed by %.64q: %w", cp.Origin, n.Sigs[0].Name, errForged)
+	cp.Note = peeked.Note
+	return cp, err
 }
 
 // Forged tells whether err says that a checkpoint is not signed by the log.
@@ -67,8 +77,11 @@ func Forged(err error) bool { return errors.Is(err, errForged) }
 // Peek reads the origin, size and root of a note without looking at its
 // signatures.
 func Peek(signed []byte) (Checkpoint, error) {
+	if len(signed) > MaxCheckpoint {
+		return Checkpoint{}, fmt.Errorf("the checkpoint has more than %d octets", MaxCheckpoint)
+	}
 	text, _, ok := strings.Cut(string(signed), "\n\n")
-	if !ok || len(signed) > MaxCheckpoint {
+	if !ok {
 		return Checkpoint{}, errors.New("the checkpoint is not a signed note")
 	}
 	cp, err := parseText(text + "\n")
@@ -95,7 +108,8 @@ func parseText(text string) (Checkpoint, error) {
 			return Checkpoint{}, errors.New("the checkpoint has an empty line")
 		}
 	}
-	return Checkpoint{Origin: lines[0], Size: size, Root: [merkle.HashSize]byte(root)}, nil
+	ledger, epoch := epochOf(lines[0])
+	return Checkpoint{Origin: lines[0], Ledger: ledger, Epoch: epoch, Size: size, Root: [merkle.HashSize]byte(root)}, nil
 }
 
 // Cosigned counts the witnesses that have cosigned the note, each once.

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"golang.org/x/mod/sumdb/note"
 )
 
 // Compare asks several sources of one ledger for their trees, and reports those that
 // cannot both be true: of any two the larger must contain the smaller. It returns the
 // checkpoints, in the order of the sources; one that was not good has no Note.
-func Compare(ctx context.Context, sources []Source, keys []note.Verifier, report Report) ([]Checkpoint, error) {
+func Compare(ctx context.Context, sources []Source, keys []Key, report Report) ([]Checkpoint, error) {
 	all := make([]Checkpoint, len(sources))
 	for i, source := range sources {
 		data, err := source.Read(ctx, "checkpoint", MaxCheckpoint)
@@ -27,7 +25,7 @@ func Compare(ctx context.Context, sources []Source, keys []note.Verifier, report
 			if all[i].Note == nil || all[j].Note == nil {
 				continue
 			}
-			err := compare(ctx, newTree(sources[j], all[j]), newTree(sources[i], all[i]), report)
+			err := compare(ctx, newTree(sources[j], all[j]), newTree(sources[i], all[i]), keys, report)
 			if errors.Is(err, errServed) {
 				report.of(KindServed, sources[j].String()+" "+sources[i].String(), "%v", err)
 			} else if err != nil {
@@ -39,11 +37,14 @@ func Compare(ctx context.Context, sources []Source, keys []note.Verifier, report
 }
 
 // compare holds two trees against each other.
-func compare(ctx context.Context, a, b *tree, report Report) error {
+func compare(ctx context.Context, a, b *tree, keys []Key, report Report) error {
 	subject := a.source.String() + " " + b.source.String()
-	if a.Origin != b.Origin {
+	if a.Ledger != b.Ledger {
 		report.of(KindOrigin, subject, "they show two logs: %q and %q", a.Origin, b.Origin)
 		return nil
+	}
+	if a.Epoch != b.Epoch {
+		return compareEpochs(ctx, a, b, keys, report)
 	}
 	small, large := a, b
 	if a.Size > b.Size {
@@ -61,17 +62,52 @@ func compare(ctx context.Context, a, b *tree, report Report) error {
 	return splitAt(ctx, small, large, report)
 }
 
-// splitAt reports the first entry at which two trees part.
-func splitAt(ctx context.Context, a, b *tree, report Report) error {
-	x, err := a.hashes(ctx)
+// compareEpochs holds the tree of an epoch against that of a later one.
+func compareEpochs(ctx context.Context, a, b *tree, keys []Key, report Report) error {
+	old, next := a, b
+	if a.Epoch > b.Epoch {
+		old, next = b, a
+	}
+	whole, err := next.contains(ctx, old.Checkpoint)
 	if err != nil {
 		return err
+	}
+	same := old.Size
+	if !whole {
+		if same, err = parting(ctx, old, next); err != nil {
+			return err
+		}
+	}
+	all, err := next.openings(ctx, same, chain{keys: keys, ledger: next.Ledger, last: opening{Epoch: old.Epoch}})
+	if err == nil && !whole {
+		_, err = cut(old.Checkpoint, same, all)
+	}
+	if !errors.Is(err, errChain) {
+		return err
+	}
+	report.of(KindSplit, a.source.String()+" "+b.source.String(), "two trees, both signed by the log, of epochs %d and %d: %v", a.Epoch, b.Epoch, err)
+	if whole {
+		return nil
+	}
+	return splitAt(ctx, old, next, report)
+}
+
+// parting is how many entries two trees both begin with.
+func parting(ctx context.Context, a, b *tree) (uint64, error) {
+	x, err := a.hashes(ctx)
+	if err != nil {
+		return 0, err
 	}
 	y, err := b.hashes(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	at, err := firstDifference(ctx, view{x, a.Size}, view{y, b.Size})
+	return firstDifference(ctx, view{x, a.Size}, view{y, b.Size})
+}
+
+// splitAt reports the first entry at which two trees part.
+func splitAt(ctx context.Context, a, b *tree, report Report) error {
+	at, err := parting(ctx, a, b)
 	if err != nil || at >= min(a.Size, b.Size) {
 		return err
 	}

@@ -5,131 +5,142 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/merkle/entry"
 )
 
-// epoch tells whether a signed tree that does not contain the last one is the first
-// of a new epoch that follows it: its genesis names, as previous, the last
-// checkpoint of the epoch before. If so, it is taken, and what there was is kept
-// apart.
-func (f *Follower) epoch(ctx context.Context, t *tree) (bool, error) {
-	genesis, err := f.genesisOf(ctx, t)
-	if err != nil || genesis == nil || len(genesis.Previous) == 0 {
-		return false, err
-	}
-	subject := t.source.String()
-	previous, err := Open(genesis.Previous, f.config.Keys)
-	if err != nil {
-		f.report.of(KindEpoch, subject, "a new epoch, whose genesis names a last checkpoint that does not hold: %v", err)
-		return false, nil
-	}
-	if previous.Origin != f.state.cp.Origin {
-		f.report.of(KindEpoch, subject, "a new epoch, which follows %q, and not %q", previous.Origin, f.state.cp.Origin)
-		return false, nil
-	}
-	ok, err := f.follows(ctx, subject, previous)
-	if err != nil || !ok && !f.config.AcceptEpoch {
-		return false, err
-	}
-	if !ok {
-		f.report.of(KindEpoch, subject, "the new epoch was accepted although it does not follow what was seen")
-	}
-	return true, f.begin(t)
+// opening is where an epoch begins: its genesis (docs/ledger.md, Epochs).
+type opening struct {
+	Epoch uint64 `json:"epoch"`
+	Index uint64 `json:"index"`
+
+	previous Checkpoint // of the epoch before; without a Note in the first
 }
 
-// genesisOf is the genesis of a tree, if it is another than the one that was seen.
-func (f *Follower) genesisOf(ctx context.Context, t *tree) (*entry.Origin, error) {
-	if t.Size == 0 || f.state.edge.Size() == 0 {
-		return nil, nil
-	}
-	raw, err := t.entry(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	seen, err := f.entry(0)
-	if err != nil {
-		return nil, err
-	}
-	if merkle.LeafHash(raw) == merkle.LeafHash(seen) {
-		return nil, nil
-	}
-	e, err := entry.Parse(raw)
-	if err != nil {
-		return nil, nil //nolint:nilerr // it is no genesis: the caller tells of what was changed
-	}
-	genesis, err := entry.ParseGenesis(e.Draft)
-	if err != nil {
-		return nil, nil //nolint:nilerr // as above
-	}
-	return &genesis, nil
+// chain checks the genesis of each epoch, in the order of the entries.
+type chain struct {
+	keys   []Key
+	ledger string  // the origin of the first epoch
+	last   opening // its Epoch is 0 before the first genesis
 }
 
-// follows tells whether the last checkpoint of the epoch before, as the new one names
-// it, is that of all that was seen.
-func (f *Follower) follows(ctx context.Context, subject string, previous Checkpoint) (bool, error) {
-	old := f.state.cp
+// take checks a genesis and takes it up.
+func (c *chain) take(index uint64, o entry.Origin) (opening, error) {
+	ledger, epoch := epochOf(o.Origin)
+	next := opening{Epoch: epoch, Index: index}
 	switch {
-	case previous.Size == old.Size && previous.Root == old.Root:
-		if read, err := f.catchUp(ctx, subject, previous); read || err != nil {
-			return read, err
-		}
-		f.report.of(KindEpoch, subject, "the new epoch follows what was seen, but of its %d entries only %d have been read before it began", old.Size, f.state.edge.Size())
-		return true, nil
-	case previous.Size == old.Size:
-		f.report.of(KindEpoch, subject, "a new epoch follows %s, and %x was the root of %d entries", previous, old.Root[:8], old.Size)
-	case previous.Size < old.Size:
-		f.report.of(KindEpoch, subject, "a new epoch follows %s, and %d entries were there: it leaves out %d that were seen, from entry %d on",
-			previous, old.Size, old.Size-previous.Size, previous.Size)
-	default:
-		ok, err := f.catchUp(ctx, subject, previous)
-		if ok || err != nil {
-			return ok, err
-		}
-		f.report.of(KindEpoch, subject, "a new epoch follows %s, of which %d entries were seen: that the rest follows them is not shown; name a folder that has it with --previous",
-			previous, old.Size)
+	case ledger != c.ledger:
+		return next, fmt.Errorf("the genesis is of %.128q, the checkpoints are of %q", o.Origin, c.ledger)
+	case index == 0 && (epoch != 1 || len(o.Previous) > 0):
+		return next, errors.New("the first genesis is that of a later epoch")
+	case index > 0 && epoch <= max(c.last.Epoch, 1):
+		return next, fmt.Errorf("a genesis of epoch %d, after that of epoch %d", epoch, c.last.Epoch)
+	case index == 0:
+		c.last = next
+		return next, nil
 	}
-	return false, f.evidence(old, previous)
+	previous, err := Open(o.Previous, c.keys)
+	switch want := originOf(c.ledger, epoch-1); {
+	case err != nil:
+		return next, fmt.Errorf("epoch %d names a last checkpoint of the epoch before that does not hold: %w", epoch, err)
+	case previous.Origin != want:
+		return next, fmt.Errorf("epoch %d names a checkpoint of %q as the last of the epoch before, and not one of %q", epoch, previous.Origin, want)
+	case previous.Size <= index:
+		return next, fmt.Errorf("epoch %d begins at entry %d, and says that %d were there: nothing was lost, and no epoch had to begin", epoch, index, previous.Size)
+	}
+	next.previous, c.last = previous, next
+	return next, nil
 }
 
-// catchUp reads the end of the epoch before, as far as it was not seen.
-func (f *Follower) catchUp(ctx context.Context, subject string, previous Checkpoint) (bool, error) {
-	if f.state.cp.Size == previous.Size && f.state.edge.Size() == previous.Size {
-		return true, nil
+// openings are the epochs that begin at entry from or later, each checked. The error
+// is errChain if one does not hold, or if they do not lead to the checkpoint's.
+func (t *tree) openings(ctx context.Context, from uint64, c chain) ([]opening, error) {
+	hashes, err := t.hashes(ctx)
+	if err != nil {
+		return nil, err
 	}
-	for _, source := range f.config.Previous {
-		t := newTree(source, previous)
-		same, err := t.contains(ctx, f.state.cp)
-		switch {
-		case errors.Is(err, errServed):
-			continue // it has another ledger, or not all of this one
-		case err != nil:
-			return false, fmt.Errorf("%s: %w", source, err)
-		case !same:
-			f.report.of(KindEpoch, subject, "the epoch that the new one follows, %s, does not contain what was seen: %s", previous, f.state.cp)
-			return false, nil
+	var all []opening
+	for n := from / merkle.TileWidth; n*merkle.TileWidth < t.Size; n++ {
+		entries, _, err := t.proven(ctx, hashes, n)
+		if err != nil {
+			return nil, err
 		}
-		f.state.cp = previous
-		if err := f.read(ctx, t); err != nil {
-			return false, fmt.Errorf("%s: %w", source, err)
+		for i, raw := range entries {
+			index := n*merkle.TileWidth + uint64(i)
+			genesis := genesisOf(raw)
+			if genesis == nil || index < from {
+				continue
+			}
+			next, err := c.take(index, *genesis)
+			if err != nil {
+				return nil, fmt.Errorf("%w: entry %d: %w", errChain, index, err)
+			}
+			all = append(all, next)
 		}
-		return true, nil
 	}
-	return false, nil
+	if c.last.Epoch != t.Epoch {
+		return nil, fmt.Errorf("%w: the checkpoint is of epoch %d, its newest genesis of epoch %d", errChain, t.Epoch, c.last.Epoch)
+	}
+	return all, nil
 }
 
-// begin takes up the first tree of a new epoch.
-func (f *Follower) begin(t *tree) error {
-	if err := f.mirror.archive(f.state.Epoch); err != nil {
-		return err
+// errChain is in the chain of what is wrong with the beginning of an epoch.
+var errChain = errors.New("not a new epoch of what was there")
+
+// genesisOf is the genesis that an entry is; nil: it is none.
+func genesisOf(raw []byte) *entry.Origin {
+	e, err := entry.Parse(raw)
+	if err != nil || e.Kind != entry.Genesis {
+		return nil
 	}
-	next := &state{
-		Version: stateVersion, Certificates: f.state.Certificates, Intents: f.state.Intents, Epoch: f.state.Epoch + 1,
-		cp: t.Checkpoint, edge: &merkle.Edge{},
+	o, err := entry.ParseGenesis(e.Draft)
+	if err != nil {
+		return nil
 	}
-	if err := next.save(f.config.Dir); err != nil {
-		return err
+	return &o
+}
+
+// proven reads a bundle, and proves each of its entries.
+func (t *tree) proven(ctx context.Context, hashes tlog.HashReader, n uint64) (entries [][]byte, leaves []tlog.Hash, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
 	}
-	f.state, f.rules = next, nil
-	return nil
+	width := widthAt(n, t.Size)
+	if entries, err = t.bundle(ctx, n, width); err != nil {
+		return nil, nil, err
+	}
+	first := n * merkle.TileWidth
+	if leaves, err = (view{hashes, t.Size}).leaves(first, first+uint64(width)); err != nil {
+		return nil, nil, err
+	}
+	for i, raw := range entries {
+		if tlog.RecordHash(raw) != leaves[i] {
+			return nil, nil, fmt.Errorf("entry %d in %s: %w", first+uint64(i), bundlePath(n, width), errServed)
+		}
+	}
+	return entries, leaves, nil
+}
+
+// cut says how a tree of a later epoch goes on from one of an earlier epoch that it
+// does not contain: same is how many entries both begin with. An error is errChain,
+// and says why it does not go on from there.
+func cut(old Checkpoint, same uint64, all []opening) (opening, error) {
+	fail := func(format string, args ...any) (opening, error) {
+		return opening{}, fmt.Errorf("%w: %s", errChain, fmt.Sprintf(format, args...))
+	}
+	if len(all) == 0 || all[0].Index > same {
+		return fail("it differs already before the genesis, at entry %d", same)
+	}
+	g := all[0]
+	switch p := g.previous; {
+	case p.Epoch != old.Epoch:
+		return fail("epoch %d follows epoch %d, of which nothing was seen: %s was seen", g.Epoch, p.Epoch, old)
+	case p.Size < old.Size:
+		return fail("epoch %d follows %s, and says nothing of entries %d to %d, which were seen", g.Epoch, p, p.Size, old.Size-1)
+	case p.Size == old.Size && p.Root != old.Root:
+		return fail("epoch %d follows %s, and %x was the root of %d entries", g.Epoch, p, old.Root[:8], old.Size)
+	}
+	return g, nil
 }

@@ -1,6 +1,7 @@
 package book_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -11,6 +12,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,10 +38,11 @@ const origin = "ca.example/ledger"
 type world struct {
 	*testing.T
 	store  *bolt.Store
-	log    *ledger.Log
+	db     string // its file
+	lock   string // the last-seen file
 	key    ed25519.PrivateKey
 	signer note.Signer // the same key, in the hand of an attacker
-	vkey   note.Verifier
+	vkey   book.Key    // of the first epoch
 	ca     *x509.Certificate
 	caKey  *ecdsa.PrivateKey
 	id     identity.KeyID
@@ -50,38 +53,80 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	check(t, err)
-	w := &world{T: t, key: key}
-	skey := base64.StdEncoding.EncodeToString(append([]byte{1}, key.Seed()...))
+	w := &world{T: t, key: key, lock: filepath.Join(t.TempDir(), "lock")}
 	vkey, err := ledger.VerifierKey(origin, key.Public())
 	check(t, err)
-	w.vkey, err = note.NewVerifier(vkey)
+	w.vkey, err = book.ParseKey(vkey)
 	check(t, err)
-	w.signer, err = note.NewSigner(fmt.Sprintf("PRIVATE+KEY+%s+%08x+%s", origin, w.vkey.KeyHash(), skey))
+	w.signer = w.signerOf(origin)
+	w.db = filepath.Join(t.TempDir(), "ledger.db")
+	check(t, bolt.Create(w.db))
+	w.open()
+	_, err = ledger.Open(t.Context(), ledger.Config{Store: w.store, Origin: origin, Signer: key, Lock: w.lock})
 	check(t, err)
-	w.begin(nil)
+	w.apply(policy.Default())
 	return w
 }
 
-// begin makes a ledger with a policy; previous is the last checkpoint of the epoch
-// before.
-func (w *world) begin(previous []byte) {
+// signerOf is the log's key under the name of an epoch.
+func (w *world) signerOf(origin string) note.Signer {
 	w.Helper()
-	dir := w.TempDir()
-	db := filepath.Join(dir, "ledger.db")
-	check(w.T, bolt.Create(db))
-	store, err := bolt.Open(w.Context(), bolt.Config{Path: db, Linger: -1})
+	vkey, err := ledger.VerifierKey(origin, w.key.Public())
+	check(w.T, err)
+	v, err := note.NewVerifier(vkey)
+	check(w.T, err)
+	s, err := note.NewSigner(fmt.Sprintf("PRIVATE+KEY+%s+%08x+%s", origin, v.KeyHash(), base64.StdEncoding.EncodeToString(append([]byte{1}, w.key.Seed()...))))
+	check(w.T, err)
+	return s
+}
+
+func (w *world) open() {
+	w.Helper()
+	store, err := bolt.Open(w.Context(), bolt.Config{Path: w.db, Linger: -1})
 	check(w.T, err)
 	w.Cleanup(func() { _ = store.Close() })
 	w.store = store
-	if previous != nil {
-		w.append(entry.Origin{Origin: origin, Previous: previous})
-	}
-	w.log, err = ledger.Open(w.Context(), ledger.Config{
-		Store: store, Origin: origin, Signer: w.key, Lock: filepath.Join(w.TempDir(), "lock"), Interval: time.Millisecond,
+}
+
+// backup is a copy of the database as it is.
+func (w *world) backup() string {
+	w.Helper()
+	check(w.T, w.store.Close())
+	data, err := os.ReadFile(w.db)
+	check(w.T, err)
+	copied := filepath.Join(w.TempDir(), "backup.db")
+	check(w.T, os.WriteFile(copied, data, 0o600))
+	w.open()
+	return copied
+}
+
+// restore goes on from a backup, of which a copy of the ledger may give back more:
+// what was last seen is the checkpoint given. It returns the new epoch, 0 if none had to
+// begin.
+func (w *world) restore(backup string, seen []byte, from string) uint64 {
+	w.Helper()
+	check(w.T, w.store.Close())
+	w.db = backup
+	w.open()
+	check(w.T, os.WriteFile(w.lock, seen, 0o600))
+	r, err := ledger.PlanRecovery(w.Context(), ledger.RecoverConfig{
+		Store: w.store, Origin: origin, Signer: w.key, Lock: w.lock, From: from, Actor: "local_socket:admin",
 	})
 	check(w.T, err)
-	w.apply(policy.Default())
+	check(w.T, r.Run(w.Context(), nobody{}, func(uint64, uint64) {}))
+	if r.Epoch > 0 {
+		w.signer = w.signerOf(ledger.EpochOrigin(origin, r.Epoch))
+	}
+	return r.Epoch
 }
+
+// nobody takes up what comes back.
+type nobody struct{}
+
+func (nobody) Back(context.Context, uint64, entry.Entry, entry.Body, bool) ([]storage.Command, error) {
+	return nil, nil
+}
+func (nobody) Last(context.Context) ([]storage.Command, error) { return nil, nil }
 
 func (w *world) apply(document []byte) {
 	w.Helper()
@@ -223,15 +268,17 @@ func (w *world) show(dir string, entries [][]byte) []byte {
 // auditor is a Follower whose findings are kept.
 type auditor struct {
 	*book.Follower
-	found []book.Finding
+	found   []book.Finding
+	noticed []string
 }
 
 func (w *world) auditor(dir string, change func(*book.Config), source book.Source) *auditor {
 	w.Helper()
 	a := &auditor{}
 	c := book.Config{
-		Source: source, Keys: []note.Verifier{w.vkey}, Dir: dir, Rules: bounds.Read,
+		Source: source, Keys: []book.Key{w.vkey}, Dir: dir, Rules: bounds.Read,
 		Report: func(f book.Finding) { a.found = append(a.found, f) },
+		Notice: func(n book.Notice) { a.noticed = append(a.noticed, n.String()) },
 	}
 	if change != nil {
 		change(&c)
@@ -246,7 +293,7 @@ func (w *world) auditor(dir string, change func(*book.Config), source book.Sourc
 // step looks once and returns what was found, a line each.
 func (w *world) step(a *auditor) []string {
 	w.Helper()
-	a.found = nil
+	a.found, a.noticed = nil, nil
 	check(w.T, a.Step(w.Context()))
 	return lines(a.found)
 }

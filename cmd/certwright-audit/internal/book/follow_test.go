@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/certwright/certwright/cmd/certwright-audit/internal/audittest"
 	"github.com/certwright/certwright/cmd/certwright-audit/internal/book"
 	"github.com/certwright/certwright/merkle/entry"
@@ -221,7 +219,7 @@ func TestWrongKey(t *testing.T) {
 	a = w.auditor(state, nil, book.Folder(foreign))
 	want(t, w.step(a), "forged ")
 	check(t, a.Close())
-	_, err := book.OpenFollower(book.Config{Source: book.Folder(foreign), Keys: []note.Verifier{stranger.vkey}, Dir: state})
+	_, err := book.OpenFollower(book.Config{Source: book.Folder(foreign), Keys: []book.Key{stranger.vkey}, Dir: state})
 	if err == nil || !strings.Contains(err.Error(), "is this the key") {
 		t.Errorf("the folder opened with another key: %v", err)
 	}
@@ -235,7 +233,7 @@ func TestDamagedState(t *testing.T) {
 	w.publish(tree)
 	a := w.auditor(state, nil, book.Folder(tree))
 	want(t, w.step(a))
-	if _, err := book.OpenFollower(book.Config{Source: book.Folder(tree), Keys: []note.Verifier{w.vkey}, Dir: state}); err == nil {
+	if _, err := book.OpenFollower(book.Config{Source: book.Folder(tree), Keys: []book.Key{w.vkey}, Dir: state}); err == nil {
 		t.Error("two auditors in one folder")
 	}
 	check(t, a.Close())
@@ -250,7 +248,7 @@ func TestDamagedState(t *testing.T) {
 		copied := filepath.Join(t.TempDir(), "state")
 		check(t, os.CopyFS(copied, os.DirFS(state)))
 		change(copied)
-		f, err := book.OpenFollower(book.Config{Source: book.Folder(tree), Keys: []note.Verifier{w.vkey}, Dir: copied})
+		f, err := book.OpenFollower(book.Config{Source: book.Folder(tree), Keys: []book.Key{w.vkey}, Dir: copied})
 		if err == nil {
 			t.Errorf("%s: the folder opened", name)
 			_ = f.Close()

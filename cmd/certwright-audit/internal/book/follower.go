@@ -19,7 +19,7 @@ type Config struct {
 	// Source is the published ledger.
 	Source Source
 	// Keys are the verifier keys of the log; one of them signs its checkpoints.
-	Keys []note.Verifier
+	Keys []Key
 	// Dir is the auditor's folder; it is made if it is not there.
 	Dir string
 	// Rules reads a policy document; nil: the bounds of certificates are not checked.
@@ -34,6 +34,8 @@ type Config struct {
 	Need      int
 	// Report takes the findings; they are kept in the folder, too.
 	Report Report
+	// Notice takes what is worth knowing and no finding; nil: nobody does.
+	Notice func(Notice)
 	// Progress is told of entries read, now and then; nil: nobody.
 	Progress func(done, total uint64)
 }
@@ -73,7 +75,7 @@ func (f *Follower) load() (err error) {
 	if f.state, err = load(c.Dir, c.Keys); err != nil {
 		return err
 	}
-	if err := f.mirror.restore(f.state.Epoch); err != nil {
+	if err := f.mirror.restore(f.state.cp.Epoch); err != nil {
 		return err
 	}
 	if f.intents, err = openIntents(c.Dir, f.state.Intents); err != nil {
@@ -98,8 +100,8 @@ func (f *Follower) Close() error {
 // Checkpoint is the last one that was accepted; its Note is nil if there is none.
 func (f *Follower) Checkpoint() Checkpoint { return f.state.cp }
 
-// Epoch is how many ledgers this one follows.
-func (f *Follower) Epoch() uint32 { return f.state.Epoch }
+// Epoch is that of the checkpoint; 0: there is none yet.
+func (f *Follower) Epoch() uint64 { return f.state.cp.Epoch }
 
 // Found counts the findings since the folder was opened.
 func (f *Follower) Found() int { return f.found }
@@ -107,13 +109,10 @@ func (f *Follower) Found() int { return f.found }
 // keep writes a finding down before it is reported.
 func (f *Follower) keep(finding Finding) {
 	f.found++
-	line, err := json.Marshal(struct {
+	err := f.write(findingsFile, struct {
 		Time time.Time `json:"time"`
 		Finding
 	}{time.Now().UTC(), finding})
-	if err == nil {
-		err = appendLine(filepath.Join(f.config.Dir, findingsFile), line)
-	}
 	if f.config.Report == nil {
 		return
 	}
@@ -121,6 +120,30 @@ func (f *Follower) keep(finding Finding) {
 	if err != nil {
 		f.config.Report(Finding{Kind: KindState, Subject: findingsFile, Detail: "the finding could not be written down: " + err.Error()})
 	}
+}
+
+// notice writes a notice down and passes it on.
+func (f *Follower) notice(subject, format string, args ...any) {
+	n := Notice{Subject: subject, Detail: fmt.Sprintf(format, args...)}
+	err := f.write(noticesFile, struct {
+		Time time.Time `json:"time"`
+		Notice
+	}{time.Now().UTC(), n})
+	if err != nil {
+		f.report.of(KindState, noticesFile, "a notice could not be written down: %v", err)
+	}
+	if f.config.Notice != nil {
+		f.config.Notice(n)
+	}
+}
+
+// write adds a line of JSON to a file of the folder.
+func (f *Follower) write(name string, what any) error {
+	line, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	return appendLine(filepath.Join(f.config.Dir, name), line)
 }
 
 func appendLine(path string, line []byte) error {
@@ -162,14 +185,20 @@ func (f *Follower) Step(ctx context.Context) error {
 }
 
 // accept holds a signed tree against the last one, and remembers it if it contains
-// that.
+// that, or is of an epoch that follows it.
 func (f *Follower) accept(ctx context.Context, t *tree) (bool, error) {
 	old := f.state.cp
-	if old.Note != nil {
-		if t.Origin != old.Origin {
-			f.report.of(KindOrigin, t.source.String(), "the checkpoint is of %q, the one before of %q", t.Origin, old.Origin)
-			return false, nil
-		}
+	switch {
+	case old.Note == nil:
+	case t.Ledger != old.Ledger:
+		f.report.of(KindOrigin, t.source.String(), "the checkpoint is of %q, the one before of %q", t.Origin, old.Origin)
+		return false, nil
+	case t.Epoch > old.Epoch:
+		return f.follow(ctx, t)
+	case t.Epoch < old.Epoch:
+		f.report.of(KindShorter, t.source.String(), "it shows %s, and epoch %d was seen: the later epoch is gone", t.Checkpoint, old.Epoch)
+		return false, f.evidence(old, t.Checkpoint)
+	default:
 		same, err := t.contains(ctx, old)
 		if err != nil {
 			return false, err
@@ -199,16 +228,17 @@ func (t *tree) contains(ctx context.Context, old Checkpoint) (bool, error) {
 	return root == old.Root, err
 }
 
-// astray is what there is to say of a signed tree that does not contain the last
-// one: it is the first of a new epoch, or history was rewritten.
+// astray keeps a signed tree that does not contain the last one, and says how
+// history was rewritten.
 func (f *Follower) astray(ctx context.Context, t *tree) (bool, error) {
-	linked, err := f.epoch(ctx, t)
-	if linked || err != nil {
-		return linked, err
-	}
 	if err := f.evidence(f.state.cp, t.Checkpoint); err != nil {
 		return false, err
 	}
+	return f.contradicted(ctx, t)
+}
+
+// contradicted reports how a signed tree differs from the last one.
+func (f *Follower) contradicted(ctx context.Context, t *tree) (bool, error) {
 	old := f.state.cp
 	switch {
 	case t.Size == old.Size:
@@ -273,6 +303,9 @@ func (f *Follower) read(ctx context.Context, t *tree) error {
 	}
 	if root != t.Root {
 		return fmt.Errorf("the root of the entries is %x, not %x: %w", root, t.Root, errServed)
+	}
+	if last := s.lastEpoch(); last != t.Epoch {
+		f.report.of(KindOrigin, t.source.String(), "the checkpoint is of %q, and its last entry is of epoch %d", t.Origin, last)
 	}
 	if err := f.mirror.partial(s.edge); err != nil {
 		return err

@@ -94,3 +94,24 @@ func (m made) Read(_ context.Context, name string, _ int64) ([]byte, error) {
 }
 
 func (m made) String() string { return "made up" }
+
+// FuzzKey reads verifier keys, and names that may be an epoch's.
+func FuzzKey(f *testing.F) {
+	f.Add("ca.example/ledger+db5ebe6b+AVLNMDxmlUqbCFDTvxUmNcZ/1YSHzHbOKoNkgmOy1ViE")
+	f.Add("ca.example/ledger/epoch-2+00000000+AVLNMDxmlUqbCFDTvxUmNcZ/1YSHzHbOKoNkgmOy1ViE")
+	f.Add("x/epoch-02")
+	f.Fuzz(func(t *testing.T, text string) {
+		if ledger, epoch := epochOf(text); originOf(ledger, epoch) != text {
+			t.Fatalf("%q is epoch %d of %q", text, epoch, ledger)
+		}
+		key, err := ParseKey(text)
+		if err != nil {
+			return
+		}
+		ledger, epoch := epochOf(key.Name())
+		next, ok := key.of(originOf(ledger, epoch+1))
+		if ok && next.KeyHash() == key.KeyHash() {
+			t.Fatalf("two epochs have the key hash %08x", next.KeyHash())
+		}
+	})
+}

@@ -29,10 +29,15 @@ func (m *mirror) write(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
+	m.touched(path)
+	return replace(path, data)
+}
+
+// touched notes the folders that a file stands in.
+func (m *mirror) touched(path string) {
 	for at := filepath.Dir(path); len(at) >= len(m.dir) && !m.dirty[at]; at = filepath.Dir(at) {
 		m.dirty[at] = true
 	}
-	return replace(path, data)
 }
 
 // flush makes what was written durable.
@@ -138,44 +143,6 @@ func (m *mirror) hashes(edge *merkle.Edge) tlog.HashReader {
 		}
 		return out, nil
 	})
-}
-
-// archive moves the copy of an epoch that has ended out of the way; restore moves
-// it back if that was not finished.
-func (m *mirror) archive(epoch uint32) error {
-	to := m.epoch(epoch)
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
-	}
-	if err := m.move(m.dir, to); err != nil {
-		return err
-	}
-	return errors.Join(syncDir(to), syncDir(filepath.Dir(to)), syncDir(m.dir))
-}
-
-func (m *mirror) restore(epoch uint32) error {
-	from := m.epoch(epoch)
-	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err := m.move(from, m.dir); err != nil {
-		return err
-	}
-	return errors.Join(os.Remove(from), syncDir(m.dir))
-}
-
-func (m *mirror) epoch(epoch uint32) string {
-	return filepath.Join(m.dir, epochsFolder, fmt.Sprintf("%04d", epoch))
-}
-
-func (m *mirror) move(from, to string) error {
-	for _, name := range []string{"tile", "checkpoint"} {
-		err := os.Rename(filepath.Join(from, name), filepath.Join(to, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 // has tells whether the hash is one of the list.

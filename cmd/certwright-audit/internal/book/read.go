@@ -14,24 +14,11 @@ import (
 
 // bundle reads one bundle of the tree, proves it, and takes in what is new in it.
 func (f *Follower) bundle(ctx context.Context, t *tree, hashes tlog.HashReader, n uint64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	width := widthAt(n, t.Size)
-	entries, err := t.bundle(ctx, n, width)
+	entries, leaves, err := t.proven(ctx, hashes, n)
 	if err != nil {
 		return err
 	}
-	first := n * merkle.TileWidth
-	leaves, err := view{hashes, t.Size}.leaves(first, first+uint64(width))
-	if err != nil {
-		return err
-	}
-	for i, raw := range entries {
-		if tlog.RecordHash(raw) != leaves[i] {
-			return fmt.Errorf("entry %d in %s: %w", first+uint64(i), bundlePath(n, width), errServed)
-		}
-	}
+	first, width := n*merkle.TileWidth, len(entries)
 	data, err := joinBundle(entries)
 	if err != nil {
 		return err
@@ -116,8 +103,8 @@ func (f *Follower) judge(index uint64, raw []byte) error {
 	} else {
 		f.state.LastTime = at
 	}
-	if (index == 0) != (e.Kind == entry.Genesis) {
-		f.report.at(KindEntry, index, "", "it is a %s: the first entry, and no other, is the genesis", e.Kind)
+	if index == 0 && e.Kind != entry.Genesis {
+		f.report.at(KindEntry, index, "", "it is a %s, and the first entry is the genesis", e.Kind)
 	}
 	body, err := entry.ParseBody(e.Draft)
 	if err != nil {
@@ -126,9 +113,7 @@ func (f *Follower) judge(index uint64, raw []byte) error {
 	}
 	switch b := body.(type) {
 	case entry.Origin:
-		if b.Origin != f.state.cp.Origin {
-			f.report.at(KindOrigin, index, "", "the genesis is of %q, the checkpoints are of %q", b.Origin, f.state.cp.Origin)
-		}
+		f.genesis(index, b)
 		for _, hash := range b.Certificates {
 			f.certificate(hash)
 		}
@@ -140,17 +125,48 @@ func (f *Follower) judge(index uint64, raw []byte) error {
 		return f.intent(index, e, b)
 	case entry.SSH:
 		f.underPolicy(index, b.Policy)
-		return f.intents.add(intent{tbs: sha256.Sum256(b.Unsigned), epoch: f.state.Epoch, index: index})
+		return f.intents.add(intent{tbs: sha256.Sum256(b.Unsigned), epoch: uint32(f.state.epochAt(index)), index: index})
 	case entry.Abandoned:
-		known, err := f.intents.has(f.state.Epoch, b.Index)
-		if err != nil {
-			return err
-		}
-		if !known {
-			f.report.at(KindEntry, index, "", "it abandons entry %d, which is no earlier intent", b.Index)
-		}
+		return f.abandoned(index, b)
 	}
 	return nil
+}
+
+// abandoned checks that what is abandoned is an earlier intent.
+func (f *Follower) abandoned(index uint64, a entry.Abandoned) error {
+	known, err := f.intents.has(uint32(f.state.epochAt(a.Index)), a.Index)
+	if err == nil && (!known || a.Index >= index) {
+		f.report.at(KindEntry, index, "", "it abandons entry %d, which is no earlier intent", a.Index)
+	}
+	return err
+}
+
+// genesis begins an epoch.
+func (f *Follower) genesis(index uint64, o entry.Origin) {
+	c := f.chain(index)
+	next, err := c.take(index, o)
+	switch {
+	case err == nil:
+		f.state.Epochs = append(f.state.Epochs, next)
+	case next.Index == 0:
+		f.report.at(KindOrigin, index, "", "%v", err)
+	default:
+		f.report.at(KindEpoch, index, "", "%v", err)
+		if f.config.AcceptEpoch && next.Epoch > c.last.Epoch {
+			f.state.Epochs = append(f.state.Epochs, next) // so that its entries are told from those before
+		}
+	}
+}
+
+// chain is that of the epochs that have begun before an entry.
+func (f *Follower) chain(before uint64) chain {
+	c := chain{keys: f.config.Keys, ledger: f.state.cp.Ledger}
+	for _, each := range f.state.Epochs {
+		if each.Index < before {
+			c.last = each
+		}
+	}
+	return c
 }
 
 // certificate remembers a CA's certificate.
@@ -163,6 +179,7 @@ func (f *Follower) certificate(hash [32]byte) {
 // policy takes a policy as the one in force.
 func (f *Follower) policy(index uint64, p entry.Policy) {
 	f.state.Policy, f.rules = append([]byte{}, p.Document...), nil
+	f.state.Policies = append(f.state.Policies, index)
 	if f.config.Rules == nil {
 		return
 	}
@@ -186,7 +203,7 @@ func (f *Follower) underPolicy(index uint64, hash [32]byte) {
 
 // intent takes in a certificate that was about to be signed.
 func (f *Follower) intent(index uint64, e entry.Entry, i entry.Intent) error {
-	record := intent{tbs: sha256.Sum256(i.TBS), epoch: f.state.Epoch, index: index}
+	record := intent{tbs: sha256.Sum256(i.TBS), epoch: uint32(f.state.epochAt(index)), index: index}
 	f.underPolicy(index, i.Policy)
 	cert, err := parseTBS(i.TBS)
 	if err != nil {

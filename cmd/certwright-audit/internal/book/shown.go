@@ -137,6 +137,7 @@ func (f *Follower) Lookup(shown []Shown) error {
 func (f *Follower) Missing(shown []Shown) ([]Shown, error) {
 	wanted := map[[32]byte][]int{}
 	found := make([]bool, len(shown))
+	lost := map[int]intent{}
 	seen := map[[32]byte]bool{}
 	for n, s := range shown {
 		whole := sha256.Sum256(s.Certificate.Raw)
@@ -152,6 +153,9 @@ func (f *Follower) Missing(shown []Shown) ([]Shown, error) {
 	err := f.intents.each(func(i intent) {
 		for _, n := range wanted[i.tbs] {
 			found[n] = true
+			if lost[n] = i; !f.lost(i) {
+				delete(lost, n)
+			}
 		}
 	})
 	var missing []Shown
@@ -159,6 +163,15 @@ func (f *Follower) Missing(shown []Shown) ([]Shown, error) {
 		if !found[n] {
 			missing = append(missing, s)
 		}
+		if i, ok := lost[n]; ok && f.config.Notice != nil {
+			f.config.Notice(Notice{Subject: s.Where, Detail: fmt.Sprintf("the certificate of the serial %x is in the book of epoch %d, at entry %d, which is lost to the ledger",
+				s.Certificate.SerialNumber, i.epoch, i.index)})
+		}
 	}
 	return missing, err
+}
+
+// lost tells whether an intent is among the entries that the ledger has lost.
+func (f *Follower) lost(i intent) bool {
+	return i.index >= f.state.edge.Size() || uint64(i.epoch) != f.state.epochAt(i.index)
 }

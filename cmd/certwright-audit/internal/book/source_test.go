@@ -125,7 +125,7 @@ func FuzzOpenCheckpoint(f *testing.F) {
 	check(f, err)
 	signer, err := note.NewSigner(skey)
 	check(f, err)
-	verifier, err := note.NewVerifier(vkey)
+	key, err := book.ParseKey(vkey)
 	check(f, err)
 	signed, err := audittest.Sign(signer, 7, [32]byte{1})
 	check(f, err)
@@ -136,7 +136,7 @@ func FuzzOpenCheckpoint(f *testing.F) {
 		if cp, err := book.Peek(data); err == nil && (cp.Origin == "" || strings.Contains(cp.Origin, "\n")) {
 			t.Fatalf("origin %q", cp.Origin)
 		}
-		cp, err := book.Open(data, []note.Verifier{verifier})
+		cp, err := book.Open(data, []book.Key{key})
 		if err == nil && !bytes.HasPrefix(data, text) {
 			t.Fatalf("a checkpoint that the log never signed was taken: %v", cp)
 		}

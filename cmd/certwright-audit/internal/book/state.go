@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/certwright/certwright/merkle"
 )
 
@@ -20,6 +18,7 @@ const (
 	stateFile    = "state.json"
 	intentsFile  = "intents"
 	findingsFile = "findings.jsonl"
+	noticesFile  = "notices.jsonl"
 	lockFile     = "lock"
 	epochsFolder = "epochs"
 	evidence     = "evidence"
@@ -40,19 +39,21 @@ type state struct {
 	LastTime int64 `json:"last_time_ms"`
 	// Policy in force, verbatim; nil: none yet.
 	Policy []byte `json:"policy"`
+	// Policies are the indexes of the entries that have set one.
+	Policies []uint64 `json:"policies"`
 	// Certificates of the CA: SHA-256 of their DER.
 	Certificates [][]byte `json:"certificates"`
 	// Intents is the number of records in the file of that name.
 	Intents int64 `json:"intents"`
-	// Epoch counts the ledgers that this one follows.
-	Epoch uint32 `json:"epoch"`
+	// Epochs are those whose genesis was read, in the order of the entries.
+	Epochs []opening `json:"epochs"`
 
 	cp   Checkpoint
 	edge *merkle.Edge
 }
 
 // load reads the state; of a new folder it is empty.
-func load(dir string, keys []note.Verifier) (*state, error) {
+func load(dir string, keys []Key) (*state, error) {
 	s := &state{Version: stateVersion, edge: &merkle.Edge{}}
 	data, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,6 +87,25 @@ func load(dir string, keys []note.Verifier) (*state, error) {
 		return fail(errors.New("its tree is not that of its checkpoint"))
 	}
 	return s, nil
+}
+
+// lastEpoch is the epoch of the last entry that was read; 0: there is none.
+func (s *state) lastEpoch() uint64 {
+	if s.edge.Size() == 0 {
+		return 0
+	}
+	return s.epochAt(s.edge.Size() - 1)
+}
+
+// epochAt is the epoch of an entry.
+func (s *state) epochAt(index uint64) uint64 {
+	epoch := uint64(1)
+	for _, each := range s.Epochs {
+		if each.Index <= index {
+			epoch = each.Epoch
+		}
+	}
+	return epoch
 }
 
 // save replaces the file, and is durable on return.

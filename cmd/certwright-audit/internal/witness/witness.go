@@ -29,8 +29,8 @@ type Config struct {
 	// Signer is the witness's key, for cosignature/v1.
 	Signer note.Signer
 	// Logs are the keys of the logs; a key's name is its log's origin, and a log may
-	// have several.
-	Logs []note.Verifier
+	// have several. Each epoch of a ledger is a log of its own.
+	Logs []book.Key
 	// Dir keeps the last checkpoint of each log; it is made if it is not there.
 	Dir string
 	// Logger; nil: nothing is logged.
@@ -47,7 +47,7 @@ type Witness struct {
 // log is what is known of one log.
 type log struct {
 	origin string
-	keys   []note.Verifier
+	keys   []book.Key
 	path   string
 
 	mu   sync.Mutex // held from the comparison until the new checkpoint is on disk

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/certwright/certwright/cmd/certwright-audit/internal/audittest"
+	"github.com/certwright/certwright/cmd/certwright-audit/internal/book"
 	"github.com/certwright/certwright/cmd/certwright-audit/internal/witness"
 	"github.com/certwright/certwright/merkle/cosign"
 )
@@ -53,7 +54,7 @@ func check(t testing.TB, err error) {
 type world struct {
 	testing.TB
 	log     note.Signer
-	logKey  note.Verifier
+	logKey  book.Key
 	signer  note.Signer
 	cosign  note.Verifier
 	dir     string
@@ -67,7 +68,7 @@ func newWorld(t testing.TB) *world {
 	check(t, err)
 	w.log, err = note.NewSigner(skey)
 	check(t, err)
-	w.logKey, err = note.NewVerifier(vkey)
+	w.logKey, err = book.ParseKey(vkey)
 	check(t, err)
 	skey, vkey, err = cosign.GenerateKey("witness.example")
 	check(t, err)
@@ -82,7 +83,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) open() {
 	w.Helper()
 	var err error
-	w.handler, err = witness.Open(witness.Config{Signer: w.signer, Logs: []note.Verifier{w.logKey}, Dir: w.dir})
+	w.handler, err = witness.Open(witness.Config{Signer: w.signer, Logs: []book.Key{w.logKey}, Dir: w.dir})
 	check(w.TB, err)
 }
 
@@ -263,7 +264,7 @@ func TestDisk(t *testing.T) {
 	check(t, err)
 	for _, damage := range [][]byte{nil, kept[:20], bytes.Replace(kept, []byte("\n5\n"), []byte("\n4\n"), 1)} {
 		check(t, os.WriteFile(path, damage, 0o600))
-		if _, err := witness.Open(witness.Config{Signer: w.signer, Logs: []note.Verifier{w.logKey}, Dir: w.dir}); err == nil {
+		if _, err := witness.Open(witness.Config{Signer: w.signer, Logs: []book.Key{w.logKey}, Dir: w.dir}); err == nil {
 			t.Errorf("it opened with %q", damage)
 		}
 	}
