@@ -33,6 +33,7 @@ type RecoverConfig struct {
 type Recovery struct {
 	config RecoverConfig
 	folder *Folder // nil: none, or it has nothing that is missing
+	number uint64  // the epoch of Seen
 	key    string  // verifier key of the store's epoch
 	begun  bool    // an earlier recovery has not ended
 	opened bool    // it has opened the new epoch already
@@ -95,7 +96,7 @@ func (r *Recovery) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.Seen, r.Until = seen, min(head.Size, seen.Size)
+	r.Seen, r.number, r.Until = seen, number, min(head.Size, seen.Size)
 	if err := r.behind(ctx, head, number); err != nil {
 		return err
 	}
@@ -165,12 +166,13 @@ func (r *Recovery) newest() (seen Checkpoint, number uint64, err error) {
 	return seen, number, nil
 }
 
-// behind refuses a ledger that is not behind what was last seen, or is another's.
+// behind refuses a ledger that is not behind what was last seen, or is another's: such
+// as one of an earlier epoch that is not shorter, which lacks the later one's genesis.
 func (r *Recovery) behind(ctx context.Context, head storage.Head, number uint64) error {
 	if number < r.epoch.Number {
 		return r.nothing("epoch %d of the ledger has begun, and what was last seen is of epoch %d", r.epoch.Number, number)
 	}
-	if head.Size < r.Seen.Size || number > r.epoch.Number {
+	if head.Size < r.Seen.Size {
 		return nil
 	}
 	root, err := rootAt(ctx, r.config.Store, r.Seen.Size)
@@ -208,6 +210,9 @@ func (r *Recovery) compare(ctx context.Context) error {
 	if f.Checkpoint.Size <= r.Have {
 		r.folder = nil
 		return nil
+	}
+	if f.epoch < r.number { // what it has may be what was lost then, and is replaced
+		return r.unusable("its checkpoint is of epoch %d, and epoch %d was seen", f.epoch, r.number)
 	}
 	t, err := loadTree(r.Have, tiles{ctx, r.config.Store})
 	if err != nil {
