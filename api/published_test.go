@@ -205,6 +205,55 @@ func TestPublishedUnderLoad(t *testing.T) {
 	}
 }
 
+// slowReader takes nothing until it may.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	asked chan<- struct{}
+	may   <-chan struct{}
+}
+
+func (s slowReader) Write(p []byte) (int, error) {
+	s.asked <- struct{}{}
+	<-s.may
+	return s.ResponseRecorder.Write(p)
+}
+
+// TestPublishedShare: one address that takes files and does not read them, over as many
+// streams as it likes, leaves places to others.
+func TestPublishedShare(t *testing.T) {
+	w := publishedWorld(t)
+	h := w.server.Published(true)
+	const all = 100
+	asked, may := make(chan struct{}, all), make(chan struct{})
+	var group sync.WaitGroup
+	for range all {
+		group.Go(func() {
+			r := httptest.NewRequest("GET", "/ledger/tile/0/000", nil)
+			r.RemoteAddr = "[2001:db8::7]:1234"
+			h.ServeHTTP(slowReader{httptest.NewRecorder(), asked, may}, r)
+		})
+	}
+	for range all { // a refusal is written too
+		<-asked
+	}
+	for remote, code := range map[string]int{"[2001:db8::8]:99": 429, "[2001:db8:0:1::7]:99": 200, "192.0.2.1:99": 200} {
+		r := httptest.NewRequest("GET", "/ledger/tile/0/000", nil)
+		r.RemoteAddr = remote
+		got := httptest.NewRecorder()
+		if h.ServeHTTP(got, r); got.Code != code {
+			t.Errorf("%s: %d, want %d: %s", remote, got.Code, code, got.Body)
+		}
+	}
+	close(may)
+	group.Wait()
+	r := httptest.NewRequest("GET", "/ledger/tile/0/000", nil)
+	r.RemoteAddr = "[2001:db8::7]:1235"
+	got := httptest.NewRecorder()
+	if h.ServeHTTP(got, r); got.Code != 200 {
+		t.Errorf("afterwards: %d", got.Code)
+	}
+}
+
 // TestFilesAndProofsOverGRPC: GetFile gives what is served; a proof comes as a
 // file, with the certificate if it is asked for.
 func TestFilesAndProofsOverGRPC(t *testing.T) {
