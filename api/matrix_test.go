@@ -116,6 +116,7 @@ func (w *world) credentialCases() []credentialCase {
 		{"revoked", "Bearer " + revoked, no, no},
 		{"spent", "Bearer " + spent, codes.OK, codes.PermissionDenied},
 		{"token", "Bearer " + good, codes.OK, codes.PermissionDenied},
+		{"auditor", "Bearer " + auditorToken, codes.PermissionDenied, codes.PermissionDenied},
 	}
 }
 
@@ -178,7 +179,7 @@ func TestEveryMethodSaysWhoMayCall(t *testing.T) {
 }
 
 func TestMatrix(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, withAuditors(t))
 	for _, credential := range w.credentialCases() {
 		eachOurs(func(name string, m protoreflect.MethodDescriptor) {
 			line := matrix[name]

@@ -25,8 +25,8 @@ import (
 
 const auditorToken = "0123456789abcdef0123456789abcdef"
 
-// publishedWorld is a world whose ledger has some entries and auditors.
-func publishedWorld(t *testing.T) *world {
+// withAuditors has one auditor, who holds auditorToken.
+func withAuditors(t *testing.T) func(*api.Config) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "auditors")
 	if err := os.WriteFile(file, []byte(auditorToken+"\n"), 0o600); err != nil {
@@ -36,7 +36,13 @@ func publishedWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, func(c *api.Config) { c.Authenticators = append(c.Authenticators, auditors) })
+	return func(c *api.Config) { c.Authenticators = append(c.Authenticators, auditors) }
+}
+
+// publishedWorld is a world whose ledger has some entries and auditors.
+func publishedWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, withAuditors(t))
 	d, err := entry.Action{Action: "token.created", Target: "0a0b"}.Draft("local_socket:admin")
 	w.must(err)
 	var u storage.Unit
