@@ -51,7 +51,7 @@ type Recovery struct {
 func (r *Recovery) Taken() uint64 { return r.Until - r.Start }
 
 // Lost is how many entries stay lost.
-func (r *Recovery) Lost() uint64 { return r.Seen.Size - r.Until }
+func (r *Recovery) Lost() uint64 { return r.Seen.Size - min(r.Until, r.Seen.Size) }
 
 // PlanRecovery finds out what is missing and what of it the copy has, checked
 // against what was last seen. Nothing is written. A ledger that lacks nothing is a
@@ -104,6 +104,9 @@ func (r *Recovery) plan(ctx context.Context) error {
 		if err := r.compare(ctx); err != nil {
 			return err
 		}
+	}
+	if r.begun { // what an earlier run brought back was checked then
+		r.Until = max(r.Until, r.Have)
 	}
 	if r.Until < r.Seen.Size {
 		r.Epoch = number + 1

@@ -114,3 +114,38 @@ func TestForgedEpoch(t *testing.T) {
 		t.Errorf("the last-seen file: %s, %v", now, err)
 	}
 }
+
+// TestRecoverEndedWithoutItsCopy: what an earlier run has brought back is shown to the
+// follower, also if the copy that had it is not there any more: a token that was revoked
+// in it must not live on.
+func TestRecoverEndedWithoutItsCopy(t *testing.T) {
+	x := newLost(t)
+	if err := os.Remove(x.lock); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := x.store(t, false)
+	c := x.config(s)
+	c.MissingLock = ledger.WarnMissing
+	if _, err := ledger.Open(t.Context(), c); err != nil { // 100 entries are last seen again
+		t.Fatal(err)
+	}
+	r, err := ledger.PlanRecovery(t.Context(), x.recovery(s, x.copy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(t.Context(), &followed{endAt: 599}, silent); !errors.Is(err, errEnded) {
+		t.Fatal(err)
+	}
+	head, err := s.Head(t.Context())
+	if err != nil || head.Size <= 100 {
+		t.Fatalf("%+v, %v", head, err)
+	}
+	r, err = ledger.PlanRecovery(t.Context(), x.recovery(s, ""))
+	if err != nil || r.Taken() != head.Size-100 || r.Lost() != 0 || r.Epoch != 0 {
+		t.Fatalf("%d come back, %d are lost, epoch %d, %v", r.Taken(), r.Lost(), r.Epoch, err)
+	}
+	f := &followed{}
+	if err := r.Run(t.Context(), f, silent); err != nil || uint64(f.there) != head.Size-100 {
+		t.Errorf("%+v of %d, %v", f, head.Size-100, err)
+	}
+}
