@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -120,15 +121,8 @@ func TestForgedEpoch(t *testing.T) {
 // in it must not live on.
 func TestRecoverEndedWithoutItsCopy(t *testing.T) {
 	x := newLost(t)
-	if err := os.Remove(x.lock); err != nil {
-		t.Fatal(err)
-	}
 	s, _ := x.store(t, false)
-	c := x.config(s)
-	c.MissingLock = ledger.WarnMissing
-	if _, err := ledger.Open(t.Context(), c); err != nil { // 100 entries are last seen again
-		t.Fatal(err)
-	}
+	x.forget(t, s)
 	r, err := ledger.PlanRecovery(t.Context(), x.recovery(s, x.copy))
 	if err != nil {
 		t.Fatal(err)
@@ -147,5 +141,37 @@ func TestRecoverEndedWithoutItsCopy(t *testing.T) {
 	f := &followed{}
 	if err := r.Run(t.Context(), f, silent); err != nil || uint64(f.there) != head.Size-100 {
 		t.Errorf("%+v of %d, %v", f, head.Size-100, err)
+	}
+}
+
+// forget makes the last-seen file that of the database: only the copy knows of more.
+func (x *lost) forget(t *testing.T, s ledger.Store) {
+	t.Helper()
+	if err := os.Remove(x.lock); err != nil {
+		t.Fatal(err)
+	}
+	c := x.config(s)
+	c.MissingLock = ledger.WarnMissing
+	if _, err := ledger.Open(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRecoverCopyChanges: what is taken from a copy is what was checked, also if
+// somebody changes the copy while the admin thinks about it.
+func TestRecoverCopyChanges(t *testing.T) {
+	x := newLost(t)
+	s, _ := x.store(t, false)
+	x.forget(t, s)
+	r, err := ledger.PlanRecovery(t.Context(), x.recovery(s, x.copy))
+	if err != nil || r.Taken() != 500 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	x.edit(t, "tile/entries/001", func(b []byte) { copy(b[bytes.LastIndex(b, []byte("admin")):], "other") }) // another actor
+	if err := r.Run(t.Context(), &followed{}, silent); err == nil || !strings.Contains(err.Error(), "has changed") {
+		t.Errorf("%v", err)
+	}
+	if head, err := s.Head(t.Context()); err != nil || head.Size > 256 {
+		t.Errorf("%+v, %v", head, err)
 	}
 }
