@@ -100,6 +100,9 @@ func (r *Recovery) plan(ctx context.Context) error {
 	if err := r.behind(ctx, head, number); err != nil {
 		return err
 	}
+	if err := r.useful(); err != nil {
+		return err
+	}
 	if r.folder != nil {
 		if err := r.compare(ctx); err != nil {
 			return err
@@ -206,17 +209,23 @@ func forked(size uint64, own, seen [32]byte) error {
 	}
 }
 
+// useful lets a copy be that has nothing, and refuses one of an earlier epoch: what it
+// has may be what was lost then, and is replaced.
+func (r *Recovery) useful() error {
+	switch f := r.folder; {
+	case f == nil:
+	case f.Checkpoint.Size <= r.Have:
+		r.folder = nil
+	case f.epoch < r.number:
+		return r.unusable("its checkpoint is of epoch %d, and epoch %d was seen", f.epoch, r.number)
+	}
+	return nil
+}
+
 // compare checks that the copy goes on from what the store has, to its own
 // checkpoint and to the one that was last seen, and finds out how far it reaches.
 func (r *Recovery) compare(ctx context.Context) error {
 	f := r.folder
-	if f.Checkpoint.Size <= r.Have {
-		r.folder = nil
-		return nil
-	}
-	if f.epoch < r.number { // what it has may be what was lost then, and is replaced
-		return r.unusable("its checkpoint is of epoch %d, and epoch %d was seen", f.epoch, r.number)
-	}
 	t, err := loadTree(r.Have, tiles{ctx, r.config.Store})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,8 +139,7 @@ func block(name string, kind byte, data string) []byte {
 		sum += int(b)
 	}
 	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
-	h = append(h, data...)
-	return append(h, make([]byte, -len(h)&511)...)
+	return slices.Concat(h, []byte(data), make([]byte, -len(data)&511))
 }
 
 // TestSparse: a small archive cannot say that it has a large database of holes.
