@@ -171,6 +171,7 @@ func newAccessWorld(t *testing.T) *accessWorld {
 			t.Fatal(err)
 		}
 		c.Authenticators = []api.Authenticator{c.Tokens, tokens, certificates, local.New(local.Config{})}
+		withAuditors(t)(c)
 	})
 	document := strings.Replace(testPolicy, "conditions:", strings.ReplaceAll(accessPolicy, "ISSUER", a.provider.URL)+"conditions:", 1)
 	_, err = certwrightv1.NewPolicyServiceClient(a.admin).ApplyPolicy(t.Context(), &certwrightv1.ApplyPolicyRequest{Document: document})
@@ -306,6 +307,7 @@ func (a *accessWorld) tokenCases() []credentialCase {
 		{name: "revoked", header: "Bearer " + revoked},
 		{name: "spent", header: "Bearer " + spent, as: "token"},
 		{name: "token", header: "Bearer " + good, as: "token"},
+		{name: "reader of the published ledger", header: "Bearer " + auditorToken, as: "reader"},
 	}
 }
 

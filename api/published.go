@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/merkle"
@@ -17,9 +20,12 @@ import (
 // PublishedPrefix is where the published ledger is: C2SP tlog-tiles' prefix.
 const PublishedPrefix = "/ledger/"
 
-// publishedRequests is how many files of the published ledger may be on their way
-// at once: none of them takes an API call's place.
-const publishedRequests = 64
+// How many files of the published ledger may be on their way at once, in all and to
+// one address: none of them takes an API call's place, and nobody all of the others'.
+const (
+	publishedRequests = 64
+	publishedShare    = 16
+)
 
 // The times for which a file may be kept. Tiles never change; a partial one is soon
 // of no use.
@@ -38,17 +44,58 @@ func readers() access {
 // to everybody; else to those with the role reader, auditor or ca-admin, judged by the same
 // chain as REST calls.
 func (s *Server) Published(open bool) http.Handler {
-	return published{server: s, open: open, places: make(chan struct{}, publishedRequests)}
+	return &published{server: s, open: open, places: make(chan struct{}, publishedRequests), held: map[string]int{}}
 }
 
 type published struct {
 	server *Server
 	open   bool
 	places chan struct{}
+
+	mu   sync.Mutex
+	held map[string]int // places, by source
+}
+
+// enter takes a place for a source until leave is called; there may be none.
+func (p *published) enter(source string) (leave func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := &entrance{places: p.places}
+	if p.held[source] >= publishedShare {
+		return nil, &problem.Problem{
+			Kind: problem.Overloaded, Detail: fmt.Sprintf("%d files are on their way to this address", publishedShare), Help: "Take them before asking for more.",
+		}
+	}
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	p.held[source]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.held[source]--; p.held[source] == 0 {
+			delete(p.held, source)
+		}
+		e.leave()
+	}, nil
+}
+
+// sourceOf is whom a request counts for: its address; of IPv6 the network of 64 bits,
+// which is one machine's.
+func sourceOf(remote string) string {
+	at, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return remote
+	}
+	address := at.Addr().Unmap().WithZone("")
+	if !address.Is6() {
+		return address.String()
+	}
+	return netip.PrefixFrom(address, 64).Masked().String()
 }
 
 // ServeHTTP implements http.Handler.
-func (p published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := p.server
 	c := &call{requestID: newRequestID(), rest: true}
 	securityHeaders(w.Header(), c.requestID)
@@ -62,9 +109,9 @@ func (p published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var data []byte
 	path := strings.TrimPrefix(r.URL.Path, PublishedPrefix)
 	if err == nil {
-		e := entrance{places: p.places}
-		defer e.leave()
-		if err = e.enter(); err == nil {
+		var leave func()
+		if leave, err = p.enter(sourceOf(r.RemoteAddr)); err == nil {
+			defer leave()
 			data, err = s.files.File(ctx, path)
 		}
 	}
@@ -76,7 +123,7 @@ func (p published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit authenticates and authorizes by what the headers say.
-func (p published) admit(ctx context.Context, c *call, r *http.Request) (err error) {
+func (p *published) admit(ctx context.Context, c *call, r *http.Request) (err error) {
 	if p.open {
 		return nil
 	}
@@ -106,7 +153,7 @@ func withHelp(p *problem.Problem) *problem.Problem {
 }
 
 // answer writes a file with what caches may do with it.
-func (p published) answer(w http.ResponseWriter, r *http.Request, path string, data []byte) {
+func (p *published) answer(w http.ResponseWriter, r *http.Request, path string, data []byte) {
 	h := w.Header()
 	kind, keep := "text/plain; charset=utf-8", keepNothing
 	if tile, err := layout.ParsePath(path); err == nil {

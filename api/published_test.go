@@ -25,8 +25,8 @@ import (
 
 const auditorToken = "0123456789abcdef0123456789abcdef"
 
-// publishedWorld is a world whose ledger has some entries and auditors.
-func publishedWorld(t *testing.T) *world {
+// withAuditors has one auditor, who holds auditorToken.
+func withAuditors(t *testing.T) func(*api.Config) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "auditors")
 	if err := os.WriteFile(file, []byte(auditorToken+"\n"), 0o600); err != nil {
@@ -36,7 +36,13 @@ func publishedWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, func(c *api.Config) { c.Authenticators = append(c.Authenticators, auditors) })
+	return func(c *api.Config) { c.Authenticators = append(c.Authenticators, auditors) }
+}
+
+// publishedWorld is a world whose ledger has some entries and auditors.
+func publishedWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, withAuditors(t))
 	d, err := entry.Action{Action: "token.created", Target: "0a0b"}.Draft("local_socket:admin")
 	w.must(err)
 	var u storage.Unit
@@ -202,6 +208,55 @@ func TestPublishedUnderLoad(t *testing.T) {
 		if code != 200 && code != 429 && code != 503 {
 			t.Errorf("status %d", code)
 		}
+	}
+}
+
+// slowReader takes nothing until it may.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	asked chan<- struct{}
+	may   <-chan struct{}
+}
+
+func (s slowReader) Write(p []byte) (int, error) {
+	s.asked <- struct{}{}
+	<-s.may
+	return s.ResponseRecorder.Write(p)
+}
+
+// TestPublishedShare: one address that takes files and does not read them, over as many
+// streams as it likes, leaves places to others.
+func TestPublishedShare(t *testing.T) {
+	w := publishedWorld(t)
+	h := w.server.Published(true)
+	const all = 100
+	asked, may := make(chan struct{}, all), make(chan struct{})
+	var group sync.WaitGroup
+	for range all {
+		group.Go(func() {
+			r := httptest.NewRequest("GET", "/ledger/tile/0/000", nil)
+			r.RemoteAddr = "[2001:db8::7]:1234"
+			h.ServeHTTP(slowReader{httptest.NewRecorder(), asked, may}, r)
+		})
+	}
+	for range all { // a refusal is written too
+		<-asked
+	}
+	for remote, code := range map[string]int{"[2001:db8::8]:99": 429, "[2001:db8:0:1::7]:99": 200, "192.0.2.1:99": 200} {
+		r := httptest.NewRequest("GET", "/ledger/tile/0/000", nil)
+		r.RemoteAddr = remote
+		got := httptest.NewRecorder()
+		if h.ServeHTTP(got, r); got.Code != code {
+			t.Errorf("%s: %d, want %d: %s", remote, got.Code, code, got.Body)
+		}
+	}
+	close(may)
+	group.Wait()
+	r := httptest.NewRequest("GET", "/ledger/tile/0/000", nil)
+	r.RemoteAddr = "[2001:db8::7]:1235"
+	got := httptest.NewRecorder()
+	if h.ServeHTTP(got, r); got.Code != 200 {
+		t.Errorf("afterwards: %d", got.Code)
 	}
 }
 

@@ -1,12 +1,15 @@
 package ledger
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/merkle/layout"
@@ -23,6 +26,7 @@ type Folder struct {
 	dir        string
 	n          uint64 // of the bundle that was read last
 	bundle     [][]byte
+	sums       map[uint64][sha256.Size]byte // of the bundles that were read before
 }
 
 // OpenFolder reads the checkpoint of a copy and checks it. It must be of the ledger
@@ -39,10 +43,11 @@ func OpenFolder(dir, first, verifierKey string) (*Folder, error) {
 	if !ok {
 		return nil, fmt.Errorf("the checkpoint in %s was not signed by this ledger's key for the origin %q", dir, first)
 	}
-	return &Folder{Checkpoint: cp, epoch: epoch, dir: dir}, nil
+	return &Folder{Checkpoint: cp, epoch: epoch, dir: dir, sums: map[uint64][sha256.Size]byte{}}, nil
 }
 
-// Entry is the raw entry at index, below the checkpoint's size.
+// Entry is the raw entry at index, below the checkpoint's size: always the same, or an
+// error if the file has changed since it was read first.
 func (f *Folder) Entry(index uint64) ([]byte, error) {
 	if index >= f.Checkpoint.Size {
 		return nil, fmt.Errorf("the copy has no entry %d: it has %d", index, f.Checkpoint.Size)
@@ -53,9 +58,27 @@ func (f *Folder) Entry(index uint64) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := f.same(n, bundle); err != nil {
+			return nil, err
+		}
 		f.n, f.bundle = n, bundle
 	}
 	return f.bundle[index-n<<tileHeight], nil
+}
+
+// same refuses a bundle that is not as it was when it was read before.
+func (f *Folder) same(n uint64, bundle [][]byte) error {
+	h := sha256.New()
+	for _, raw := range bundle {
+		leaf := tlog.RecordHash(raw)
+		h.Write(leaf[:])
+	}
+	sum := [sha256.Size]byte(h.Sum(nil))
+	if before, ok := f.sums[n]; ok && before != sum {
+		return fmt.Errorf("entries from %d on: the copy in %s has changed since it was checked", n*merkle.TileWidth, f.dir)
+	}
+	f.sums[n] = sum
+	return nil
 }
 
 // read reads a bundle: the one of that width, or the full one.

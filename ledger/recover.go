@@ -33,6 +33,7 @@ type RecoverConfig struct {
 type Recovery struct {
 	config RecoverConfig
 	folder *Folder // nil: none, or it has nothing that is missing
+	number uint64  // the epoch of Seen
 	key    string  // verifier key of the store's epoch
 	begun  bool    // an earlier recovery has not ended
 	opened bool    // it has opened the new epoch already
@@ -50,7 +51,7 @@ type Recovery struct {
 func (r *Recovery) Taken() uint64 { return r.Until - r.Start }
 
 // Lost is how many entries stay lost.
-func (r *Recovery) Lost() uint64 { return r.Seen.Size - r.Until }
+func (r *Recovery) Lost() uint64 { return r.Seen.Size - min(r.Until, r.Seen.Size) }
 
 // PlanRecovery finds out what is missing and what of it the copy has, checked
 // against what was last seen. Nothing is written. A ledger that lacks nothing is a
@@ -95,14 +96,20 @@ func (r *Recovery) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.Seen, r.Until = seen, min(head.Size, seen.Size)
+	r.Seen, r.number, r.Until = seen, number, min(head.Size, seen.Size)
 	if err := r.behind(ctx, head, number); err != nil {
+		return err
+	}
+	if err := r.useful(); err != nil {
 		return err
 	}
 	if r.folder != nil {
 		if err := r.compare(ctx); err != nil {
 			return err
 		}
+	}
+	if r.begun { // what an earlier run brought back was checked then
+		r.Until = max(r.Until, r.Have)
 	}
 	if r.Until < r.Seen.Size {
 		r.Epoch = number + 1
@@ -165,12 +172,13 @@ func (r *Recovery) newest() (seen Checkpoint, number uint64, err error) {
 	return seen, number, nil
 }
 
-// behind refuses a ledger that is not behind what was last seen, or is another's.
+// behind refuses a ledger that is not behind what was last seen, or is another's: such
+// as one of an earlier epoch that is not shorter, which lacks the later one's genesis.
 func (r *Recovery) behind(ctx context.Context, head storage.Head, number uint64) error {
 	if number < r.epoch.Number {
 		return r.nothing("epoch %d of the ledger has begun, and what was last seen is of epoch %d", r.epoch.Number, number)
 	}
-	if head.Size < r.Seen.Size || number > r.epoch.Number {
+	if head.Size < r.Seen.Size {
 		return nil
 	}
 	root, err := rootAt(ctx, r.config.Store, r.Seen.Size)
@@ -201,14 +209,23 @@ func forked(size uint64, own, seen [32]byte) error {
 	}
 }
 
+// useful lets a copy be that has nothing, and refuses one of an earlier epoch: what it
+// has may be what was lost then, and is replaced.
+func (r *Recovery) useful() error {
+	switch f := r.folder; {
+	case f == nil:
+	case f.Checkpoint.Size <= r.Have:
+		r.folder = nil
+	case f.epoch < r.number:
+		return r.unusable("its checkpoint is of epoch %d, and epoch %d was seen", f.epoch, r.number)
+	}
+	return nil
+}
+
 // compare checks that the copy goes on from what the store has, to its own
 // checkpoint and to the one that was last seen, and finds out how far it reaches.
 func (r *Recovery) compare(ctx context.Context) error {
 	f := r.folder
-	if f.Checkpoint.Size <= r.Have {
-		r.folder = nil
-		return nil
-	}
 	t, err := loadTree(r.Have, tiles{ctx, r.config.Store})
 	if err != nil {
 		return err

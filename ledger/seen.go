@@ -15,8 +15,8 @@ import (
 const helpBehind = "put back the newest copy of the database; if there is none, \"certwright ledger recover\" goes on from this one and says what is lost"
 
 // lastSeen reads the last-seen file; without a note if there is none. It is without
-// a note, but with an origin, if it is still that of the epoch before and nothing
-// follows the genesis of this one: the recovery was ended before it could write it.
+// a note, but with an origin, for a recovery if it is still that of the epoch before and
+// nothing follows the genesis of this one, which the recovery has just written.
 func (l *Log) lastSeen(ctx context.Context) (Checkpoint, error) {
 	switch _, err := l.config.Store.Record(ctx, epochCollection, epochRecovering); {
 	case err == nil && !l.config.recovering:
@@ -35,15 +35,24 @@ func (l *Log) lastSeen(ctx context.Context) (Checkpoint, error) {
 	if readErr != nil {
 		return lock, refused(err, "let the server read the last-seen file")
 	}
-	if l.begun(ctx, data) {
+	if l.config.recovering && l.begun(ctx, data) {
 		return Checkpoint{Origin: l.config.Origin}, nil
 	}
-	if cp, number, ok := anyEpoch(data, l.config.Origin, l.signer.verifierKey); ok && number > l.epoch.Number {
+	cp, number, ok := anyEpoch(data, l.config.Origin, l.signer.verifierKey)
+	switch {
+	case ok && number > l.epoch.Number:
 		return lock, &problem.Problem{
 			Kind: problem.FailedPrecondition, Reason: "LEDGER_BEHIND",
 			Detail: fmt.Sprintf("the ledger is in epoch %d, but the last-seen file %s has seen epoch %d with %d entries: the database is an older copy",
 				l.epoch.Number, l.config.Lock, number, cp.Size),
 			Help: helpBehind,
+		}
+	case ok && number < l.epoch.Number: // whoever can write the database can write a genesis
+		return lock, &problem.Problem{
+			Kind: problem.FailedPrecondition, Reason: "LEDGER_EPOCH",
+			Detail: fmt.Sprintf("the database says that epoch %d has begun, but the last-seen file %s has seen epoch %d with %d entries: no recovery on this server has begun it",
+				l.epoch.Number, l.config.Lock, number, cp.Size),
+			Help: "put back the newest last-seen file, or the database that this server has written",
 		}
 	}
 	return lock, refused(err, "the ledger's checkpoint key and origin must stay the same, and the last-seen file as it was written")

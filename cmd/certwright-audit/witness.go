@@ -88,6 +88,7 @@ func (w *witnessing) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer handler.Close() //nolint:errcheck // it holds a lock alone
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", w.listen)
 	if err != nil {
 		return failf(exitUnavailable, "%w", err)

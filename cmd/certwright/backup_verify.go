@@ -38,7 +38,6 @@ certwright backup verify /mnt/backup/ca.tar.age --identity ca.agekey -o json`,
 		},
 	}.command()
 	f.flags(cmd)
-	cmd.Flags().StringVar(&f.key, "key", "", "verifier key that must have signed the checkpoint")
 	cmd.Flags().StringVar(&f.workDir, "work-dir", "", "folder for the database while it is checked, in clear (default: that of FILE)")
 	_ = cmd.MarkFlagDirname("work-dir")
 	a.outputFlag(cmd)
@@ -48,7 +47,16 @@ certwright backup verify /mnt/backup/ca.tar.age --identity ca.agekey -o json`,
 
 func (f *sealedFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.identity, "identity", "", "file with the age identity of an encrypted backup")
+	cmd.Flags().StringVar(&f.key, "key", "", "verifier key that must have signed the checkpoint")
 	_ = cmd.MarkFlagFilename("identity")
+}
+
+// held is the manifest by which a database is checked: with the key that was named.
+func (f *sealedFlags) held(m backup.Manifest) backup.Manifest {
+	if f.key != "" {
+		m.VerifierKey = f.key
+	}
+	return m
 }
 
 // open opens a backup's archive. encrypted tells how it lies on the disk.
@@ -115,10 +123,7 @@ func (f *sealedFlags) verify(ctx context.Context, a *app, path string) error {
 		}
 		return a.printBackup(backedUp{File: path, Size: info.Size(), Encrypted: encrypted, Findings: []finding{{Kind: "archive", Subject: filepath.Base(path), Detail: err.Error()}}})
 	}
-	if f.key != "" {
-		m.VerifierKey = f.key
-	}
-	result, err := a.checkCopy(ctx, filepath.Join(work, database), work, m, false)
+	result, err := a.checkCopy(ctx, filepath.Join(work, database), work, f.held(m), false)
 	if err != nil {
 		return err
 	}

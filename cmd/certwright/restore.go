@@ -23,7 +23,8 @@ func restoreCommand(a *app) *cobra.Command {
 Makes the data folder that --data names out of the backup SRC. The folder must be
 empty, or not be there yet. Every file is compared with the backup's manifest, and
 the database is checked, before anything gets its name: the folder is there whole or
-not at all.
+not at all. Who can write the backup can change it: --key names the ledger's verifier
+key (certwright ledger status), which must have signed the checkpoint in it.
 
 A backup without keys needs the folder keys put back beside it. The last-seen file
 is in no backup: if it is newer than the backup, the server refuses to start, and
@@ -68,7 +69,7 @@ func (f *sealedFlags) restore(ctx context.Context, a *app, src string) error {
 			return err
 		}
 		defer os.RemoveAll(work) //nolint:errcheck // what is left is a temporary folder
-		if result, err = a.checkCopy(ctx, filepath.Join(temp, m.Database), work, m, true); err != nil {
+		if result, err = a.checkCopy(ctx, filepath.Join(temp, m.Database), work, f.held(m), true); err != nil {
 			return err
 		}
 		if result.File = src; len(result.Findings) > 0 {

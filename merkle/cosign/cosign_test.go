@@ -78,6 +78,11 @@ func TestCosignature(t *testing.T) {
 	if _, err := cosign.ParseAnswer(cp, both, verifier); err != nil {
 		t.Errorf("with another key's signature before it: %v", err)
 	}
+	// A witness signs more than the checkpoint: its line would not hold behind it.
+	whole, err := note.Sign(&note.Note{Text: string(cp) + "more\n"}, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		checkpoint, answer []byte
 		want               string
@@ -85,6 +90,7 @@ func TestCosignature(t *testing.T) {
 		"another checkpoint": {checkpoint(t, 8), answer, "does not hold"},
 		"another key":        {cp, foreign, "no signature of the key"},
 		"no signature":       {cp, nil, "no signature of the key"},
+		"of a longer note":   {cp, whole[len(cp):], "not lines of signatures"},
 		"rubbish":            {cp, []byte("hello\n"), "not lines of signatures"},
 		"huge":               {cp, bytes.Repeat(answer, 200), "more than"},
 	} {
@@ -115,7 +121,8 @@ func TestRequest(t *testing.T) {
 	for name, bad := range map[string]string{
 		"empty": "", "no old": "new 1\n\nx", "leading zero": "old 01\n\nx", "signed": "old +1\n\nx", "two spaces": "old  1\n\nx",
 		"no checkpoint": "old 1\n\n", "no empty line": "old 1\nx", "a hash too short": "old 1\nAAAA\n\nx", "64 hashes": "old 1\n" + strings.Repeat(hash, 64) + "\nx",
-		"too large": "old 1\n\n" + strings.Repeat("x", cosign.MaxRequest), "beyond": "old 18446744073709551615\n\nx",
+		"a line end in a hash": "old 1\n" + strings.Replace(hash, "=\n", "=\r", 1) + "\n\nx",
+		"too large":            "old 1\n\n" + strings.Repeat("x", cosign.MaxRequest), "beyond": "old 18446744073709551615\n\nx",
 	} {
 		if _, err := cosign.ParseRequest([]byte(bad)); err == nil {
 			t.Errorf("%s was taken", name)

@@ -68,8 +68,9 @@ func ParseRequest(data []byte) (Request, error) {
 		return Request{}, fmt.Errorf("more than %d hashes", maxProof)
 	}
 	for _, line := range lines[1:] {
+		// DecodeString skips line ends: they would be a second way to write a hash.
 		hash, err := base64.StdEncoding.Strict().DecodeString(line)
-		if err != nil || len(hash) != merkle.HashSize {
+		if err != nil || len(hash) != merkle.HashSize || strings.Contains(line, "\r") {
 			return Request{}, fmt.Errorf("%.64q is not a hash in base64", line)
 		}
 		r.Proof = append(r.Proof, [merkle.HashSize]byte(hash))
@@ -115,6 +116,10 @@ func ParseAnswer(checkpoint, answer []byte, witness note.Verifier) (Cosignature,
 	case errors.As(err, &invalid):
 		return Cosignature{}, fmt.Errorf("the answer's signature of the key %s does not hold", witness.Name())
 	case err != nil:
+		return Cosignature{}, errors.New("the answer is not lines of signatures")
+	}
+	// What stands in the answer may make a longer note of the checkpoint's text.
+	if text, _, ok := bytes.Cut(checkpoint, []byte("\n\n")); !ok || n.Text != string(text)+"\n" {
 		return Cosignature{}, errors.New("the answer is not lines of signatures")
 	}
 	at, err := formats.CoSigV1Timestamp(n.Sigs[0])

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,50 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// block is one member of a tar archive by hand.
+func block(name string, kind byte, data string) []byte {
+	h := make([]byte, 512)
+	copy(h, name)
+	copy(h[100:], "0000600\x000000000\x000000000\x00")
+	copy(h[124:], fmt.Sprintf("%011o\x0000000000000\x00        %c", len(data), kind))
+	copy(h[257:], "ustar\x0000")
+	sum := 0
+	for _, b := range h {
+		sum += int(b)
+	}
+	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return slices.Concat(h, []byte(data), make([]byte, -len(data)&511))
+}
+
+// TestSparse: a small archive cannot say that it has a large database of holes.
+func TestSparse(t *testing.T) {
+	const size = 8 << 20
+	m := manifest()
+	m.Files = []File{{"ledger.db", size, Sum(sha256.Sum256(make([]byte, size)))}}
+	head, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var records string
+	for _, each := range []string{"GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=ledger.db", fmt.Sprintf("GNU.sparse.realsize=%d", size)} {
+		n := len(each) + 2 + len("00")
+		records += fmt.Sprintf("%d %s\n", n, each)
+	}
+	holes := fmt.Sprintf("1\n%d\n0\n", size)
+	holes += strings.Repeat("\x00", 512-len(holes))
+	var data []byte
+	for _, each := range [][]byte{block(manifestName, '0', string(head)), block("pax", 'x', records), block("ledger.db", '0', holes), make([]byte, 1024)} {
+		data = append(data, each...)
+	}
+	if h, err := tar.NewReader(bytes.NewReader(data[len(block(manifestName, '0', string(head))):])).Next(); err != nil || h.Size != size {
+		t.Fatalf("the archive is not as the test wants it: %+v, %v", h, err)
+	}
+	_, got, err := readAll(bytes.NewReader(data))
+	if err == nil || !strings.Contains(err.Error(), "holes") || len(got["ledger.db"]) > 0 {
+		t.Errorf("%d octets out of %d, %v", len(got["ledger.db"]), len(data), err)
 	}
 }
 

@@ -42,6 +42,7 @@ type Witness struct {
 	signer note.Signer
 	logs   map[string]*log
 	logger *slog.Logger
+	lock   *os.File
 }
 
 // log is what is known of one log.
@@ -66,7 +67,23 @@ func Open(c Config) (*Witness, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	w := &Witness{signer: c.Signer, logs: map[string]*log{}, logger: c.Logger}
+	// Two with one memory would each sign what the other has not seen.
+	held, err := book.Lock(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	w := &Witness{signer: c.Signer, logs: map[string]*log{}, logger: c.Logger, lock: held}
+	if err := w.load(c); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// Close lets another witness have the folder.
+func (w *Witness) Close() error { return w.lock.Close() }
+
+// load reads what the folder remembers of each log.
+func (w *Witness) load(c Config) error {
 	for _, key := range c.Logs {
 		l := w.logs[key.Name()]
 		if l == nil {
@@ -88,10 +105,10 @@ func Open(c Config) (*Witness, error) {
 			err = fmt.Errorf("it is of %q", l.last.Origin)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("the last checkpoint of %s, %s: %w", l.origin, l.path, err)
+			return fmt.Errorf("the last checkpoint of %s, %s: %w", l.origin, l.path, err)
 		}
 	}
-	return w, nil
+	return nil
 }
 
 // Size is how many entries of a log were cosigned last; 0: none yet.
@@ -189,6 +206,9 @@ func (w *Witness) add(in *http.Request, body []byte) ([]byte, error) {
 	answer, err := cosign.Answer(cp.Note, w.signer)
 	if err != nil {
 		return nil, err
+	}
+	if l.last.Note != nil && l.last.Size == cp.Size { // anybody can send it again
+		return answer, nil
 	}
 	if err := book.WriteFile(l.path, cp.Note); err != nil {
 		return nil, err

@@ -82,6 +82,9 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) open() {
 	w.Helper()
+	if w.handler != nil {
+		check(w.TB, w.handler.Close())
+	}
 	var err error
 	w.handler, err = witness.Open(witness.Config{Signer: w.signer, Logs: []book.Key{w.logKey}, Dir: w.dir})
 	check(w.TB, err)
@@ -170,6 +173,41 @@ func TestAddCheckpoint(t *testing.T) {
 	}
 	if n := w.handler.Size("log.example"); n != 40 {
 		t.Errorf("it remembers %d entries", n)
+	}
+}
+
+// TestTwoOnOneMemory: two witnesses with one key and one folder could each sign what
+// the other has not seen.
+func TestTwoOnOneMemory(t *testing.T) {
+	w := newWorld(t)
+	again := func() (*witness.Witness, error) {
+		return witness.Open(witness.Config{Signer: w.signer, Logs: []note.Verifier{w.logKey}, Dir: w.dir})
+	}
+	if _, err := again(); err == nil || !strings.Contains(err.Error(), w.dir) {
+		t.Errorf("a second witness: %v", err)
+	}
+	check(t, w.handler.Close())
+	second, err := again()
+	check(t, err)
+	check(t, second.Close())
+}
+
+// TestAgainWritesNothing: whoever has a public checkpoint can send it for ever; that
+// costs the disk nothing.
+func TestAgainWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	tr := grow(t, 5, "a")
+	var files [2]os.FileInfo
+	for i, old := range []int64{0, 5} {
+		if res, body := w.add(w.request(tr, old, 5)); res.StatusCode != 200 {
+			t.Fatalf("%d %q", res.StatusCode, body)
+		}
+		var err error
+		files[i], err = os.Stat(filepath.Join(w.dir, fmt.Sprintf("%x.checkpoint", sha256.Sum256([]byte("log.example")))))
+		check(t, err)
+	}
+	if !os.SameFile(files[0], files[1]) {
+		t.Error("the same checkpoint was written again")
 	}
 }
 
