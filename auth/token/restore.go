@@ -16,7 +16,8 @@ import (
 
 // Restorer follows a recovery of the ledger. Tokens that were made or revoked in
 // entries that come back are lost: what they were stands in no entry, and a token
-// that was revoked must not live on. Certificates that come back count as uses.
+// that was revoked must not live on. If entries stay lost, nobody knows which tokens
+// they revoked: then all are lost. Certificates that come back count as uses.
 type Restorer struct {
 	store storage.RecordReader
 	lost  map[string]bool
@@ -48,8 +49,14 @@ func (r *Restorer) Back(e entry.Entry, body entry.Body) ([]storage.Command, erro
 	return nil, nil
 }
 
-// Last takes the lost tokens away and says so in the ledger, in the name of actor.
-func (r *Restorer) Last(ctx context.Context, actor string) ([]storage.Command, error) {
+// Last takes the lost tokens away and says so in the ledger, in the name of actor;
+// all of them if entries stay lost.
+func (r *Restorer) Last(ctx context.Context, actor string, all bool) ([]storage.Command, error) {
+	if all {
+		if err := r.loseAll(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var out []storage.Command
 	for _, id := range slices.Sorted(maps.Keys(r.lost)) {
 		d, err := entry.Action{Action: actionLost, Target: id}.Draft(actor)
@@ -65,6 +72,23 @@ func (r *Restorer) Last(ctx context.Context, actor string) ([]storage.Command, e
 		}
 	}
 	return out, nil
+}
+
+// loseAll counts every stored token as lost.
+func (r *Restorer) loseAll(ctx context.Context) error {
+	var after []byte
+	for {
+		page, err := r.store.Records(ctx, collection, "", "", after, 500)
+		if err != nil {
+			return err
+		}
+		for _, stored := range page.Records {
+			r.lost[stored.ID] = true
+		}
+		if after = page.Next; after == nil {
+			return nil
+		}
+	}
 }
 
 // Lost is how many tokens were lost.

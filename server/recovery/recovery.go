@@ -112,7 +112,7 @@ func (f follower) Back(ctx context.Context, _ uint64, e entry.Entry, body entry.
 }
 
 func (f follower) Last(ctx context.Context) ([]storage.Command, error) {
-	return f.tokens.Last(ctx, f.options.Actor)
+	return f.tokens.Last(ctx, f.options.Actor, f.Epoch > 0)
 }
 
 // note keeps what the ledger says of accounts, whose records do not come back.
