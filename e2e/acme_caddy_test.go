@@ -29,13 +29,17 @@ func caddyCells(t *testing.T, w *acmeWorld, ip string) map[string]cell {
 		config, err := json.Marshal(map[string]any{
 			"admin":   map[string]any{"disabled": true},
 			"storage": map[string]any{"module": "file_system", "root": filepath.Join(home, "storage")},
-			"apps": map[string]any{"tls": map[string]any{
-				"certificates": map[string]any{"automate": []string{name}},
-				// The window is so wide that what was just issued, back-dated by a minute, is due.
-				"automation": map[string]any{"policies": []any{map[string]any{
-					"subjects": []string{name}, "issuers": []any{issuer}, "renewal_window_ratio": 0.99999,
-				}}},
-			}},
+			"apps": map[string]any{
+				// Caddy's own CA stays out of this machine's trust store.
+				"pki": map[string]any{"certificate_authorities": map[string]any{"local": map[string]any{"install_trust": false}}},
+				"tls": map[string]any{
+					"certificates": map[string]any{"automate": []string{name}},
+					// The window is so wide that what was just issued, back-dated by a minute, is due.
+					"automation": map[string]any{"policies": []any{map[string]any{
+						"subjects": []string{name}, "issuers": []any{issuer}, "renewal_window_ratio": 0.99999,
+					}}},
+				},
+			},
 		})
 		check(t, err)
 		file := filepath.Join(home, operation+".json")
