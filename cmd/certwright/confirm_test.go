@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -31,5 +34,15 @@ func TestConfirm(t *testing.T) {
 	var f *failure
 	if !errors.As(err, &f) || f.code != exitFailure || !strings.Contains(f.text, "interrupted") {
 		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// TestPermissionDenied: a file that may not be read is not one that is not there.
+func TestPermissionDenied(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{err: &out, started: true}
+	err := fmt.Errorf("--ca: %w", &fs.PathError{Op: "open", Path: "/srv/root.crt", Err: syscall.EACCES})
+	if code := a.report(err); code != exitAuth || !strings.Contains(out.String(), "/srv/root.crt: permission denied (--ca)") {
+		t.Errorf("%d, %s", code, out.String())
 	}
 }
