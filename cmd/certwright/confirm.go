@@ -10,7 +10,7 @@ import (
 // confirm asks on standard error and reads the answer from standard input. What is
 // not a yes is exitConflict.
 func (a *app) confirm(ctx context.Context, question string) error {
-	answer, err := a.answer(ctx, question + " [y/N] ")
+	answer, err := a.answer(ctx, question+" [y/N] ")
 	if err != nil {
 		return err
 	}
