@@ -37,6 +37,9 @@ func (s *ledgerService) GetHead(ctx context.Context, _ *certwrightv1.GetHeadRequ
 		CheckpointSize: checkpoint.Size, CheckpointTime: timestamp(checkpoint.Time),
 		VerifierKey: s.config.Ledger.VerifierKey(), EntryTime: timestamp(head.LastTime),
 	}
+	if err := s.config.Ledger.Hold(); err != nil {
+		out.Held = clean(err.Error())
+	}
 	if s.config.Witnesses != nil {
 		addWitnesses(out, s.config.Witnesses)
 	}

@@ -191,6 +191,11 @@ func fresh(head storage.Head) bool { return head.Size <= 1 }
 
 // missing decides what to do without a last-seen file.
 func (l *Log) missing(ctx context.Context, head storage.Head) error {
+	if l.config.MissingLock != RefuseMissing || fresh(head) {
+		if err := prepareLock(l.config.Lock); err != nil {
+			return err
+		}
+	}
 	if fresh(head) {
 		return nil // an earlier start ended before it could write the file
 	}
@@ -307,6 +312,19 @@ func (l *Log) Healthy() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.failure
+}
+
+// Hold is nil, or why nothing may be issued: somebody else has written the last-seen
+// file, so that this server may be one of two that go on from one history. It is a
+// problem.Unavailable, and ends when the file is again what this server has written.
+func (l *Log) Hold() error {
+	var p *problem.Problem
+	if err := l.Healthy(); !errors.As(err, &p) || p.Reason != lockChanged {
+		return nil
+	}
+	return &problem.Problem{
+		Kind: problem.Unavailable, Reason: p.Reason, Rule: "ledger", Detail: "signing is held: " + p.Detail, Help: p.Help,
+	}
 }
 
 // Stats counts what the log did.

@@ -77,33 +77,65 @@ func lockContent(path string) ([]byte, error) {
 	return data, err
 }
 
-// swapLock replaces the last-seen file, if it still is what this server has seen
-// there last (nil: no file), and is durable on return: a power cut leaves the old
-// one or the new one. Another content means that somebody else signs for this
-// ledger, or has put a file in place.
-func swapLock(path string, seen, next []byte) (err error) {
+// heldLock is the last-seen file while nobody else may write it: two servers that
+// were given one file take turns.
+type heldLock struct {
+	path string
+	dir  *os.File
+}
+
+func holdLock(path string) (*heldLock, error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("last-seen file: %w", err)
+	}
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("last-seen file: %w", errors.Join(err, dir.Close()))
+	}
+	return &heldLock{path: path, dir: dir}, nil
+}
+
+// prepareLock makes the folder of a last-seen file that is not there, and wants it to
+// be one that can be written: before anything goes into the ledger because of it.
+func prepareLock(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return refused(fmt.Errorf("the folder of the last-seen file cannot be made: %w", err), "make it for the server's user, or correct ledger.lock")
+	}
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return refused(fmt.Errorf("the last-seen file cannot be written: %w", err), "let the server's user write its folder, or correct ledger.lock")
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// release lets the others: closing the folder ends the turn.
+func (h *heldLock) release() error { return h.dir.Close() }
+
+// compareLock wants the last-seen file to be what this server has seen there last
+// (nil: no file), or, if it is not nil, what the store says it was going to write.
+// Another content means that somebody else signs for this ledger, or has put a file
+// in place.
+func compareLock(path string, seen, stored []byte) error {
+	now, err := lockContent(path)
+	if err != nil {
+		return fmt.Errorf("last-seen file: %w", err)
+	}
+	if !bytes.Equal(now, seen) && (stored == nil || !bytes.Equal(now, stored)) {
+		return changedLock(path, now, seen)
+	}
+	return nil
+}
+
+// write replaces the file and is durable on return: a power cut leaves the old one
+// or the new one.
+func (h *heldLock) write(next []byte) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write the last-seen file: %w", err)
 		}
 	}()
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	// Two servers that were given one file take turns; closing the folder ends it.
-	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
-		return err
-	}
-	now, err := lockContent(path)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(now, seen) && !bytes.Equal(now, next) {
-		return changedLock(path, now, seen)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := os.CreateTemp(filepath.Dir(h.path), "."+filepath.Base(h.path)+".*")
 	if err != nil {
 		return err
 	}
@@ -112,11 +144,14 @@ func swapLock(path string, seen, next []byte) (err error) {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Rename(f.Name(), h.path); err != nil {
 		return err
 	}
-	return dir.Sync()
+	return h.dir.Sync()
 }
+
+// lockChanged is the reason of a conflict about the last-seen file.
+const lockChanged = "LEDGER_LOCK_CHANGED"
 
 // changedLock says what stands in the last-seen file instead of what was seen.
 func changedLock(path string, now, seen []byte) error {
@@ -131,7 +166,7 @@ func changedLock(path string, now, seen []byte) error {
 		return fmt.Sprintf("covers %d entries", cp.Size)
 	}
 	return &problem.Problem{
-		Kind: problem.FailedPrecondition, Reason: "LEDGER_LOCK_CHANGED",
+		Kind: problem.FailedPrecondition, Reason: lockChanged,
 		Detail: fmt.Sprintf("%s was changed by somebody else: it %s, what this server has seen there last %s", path, covers(now), covers(seen)),
 		Help:   "only one server may have this file; find out who wrote to it, then start this server again",
 	}

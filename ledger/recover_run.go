@@ -41,6 +41,7 @@ type Follower interface {
 // another recovery goes on where it was.
 func (r *Recovery) Run(ctx context.Context, f Follower, progress func(done, total uint64)) error {
 	for _, step := range []func() error{
+		func() error { return prepareLock(r.config.Lock) },
 		func() error { return r.there(ctx, f) },
 		func() error { return r.restore(ctx, f, progress) },
 		func() error { return r.begin(ctx) },
@@ -155,7 +156,13 @@ func (r *Recovery) dropStored(ctx context.Context) ([]storage.Command, error) {
 // that the old epoch does not have.
 func (r *Recovery) begin(ctx context.Context) error {
 	if r.Epoch == 0 {
-		return nil
+		// The last-seen file is written before the recovery has ended, so that it can
+		// go on if that fails.
+		head, err := r.config.Store.Head(ctx)
+		if err != nil || head.Size != r.Until {
+			return err
+		}
+		return r.checkpoint(ctx)
 	}
 	if !r.opened {
 		first, err := genesisAt(ctx, r.config.Store, 0)

@@ -59,27 +59,39 @@ func (l *Log) advance(ctx context.Context) error {
 
 // checkpoint brings what is published up to the ledger's head:
 //
-//  1. take up the stored checkpoint, if it is newer (another server's, or one
+//  1. compare the last-seen file, outside the database, with what this server has
+//     seen there last, and keep others from it until the end of the step;
+//  2. take up the stored checkpoint, if it is newer (another server's, or one
 //     that this server stored and could not publish);
-//  2. re-read the new entries from the store and rehash them against the tiles;
-//  3. sign;
-//  4. compare-and-swap the stored checkpoint;
-//  5. compare-and-swap the last-seen file, outside the database;
-//  6. publish.
+//  3. re-read the new entries from the store and rehash them against the tiles;
+//  4. sign;
+//  5. compare-and-swap the stored checkpoint;
+//  6. write the last-seen file;
+//  7. publish.
 //
-// What fails at one step leaves the later ones undone.
-func (l *Log) checkpoint(ctx context.Context) error {
+// What fails at one step leaves the later ones undone: a server that is not the
+// only one to go on from what was last seen signs nothing.
+func (l *Log) checkpoint(ctx context.Context) (err error) {
 	// 1.
+	lock, err := holdLock(l.config.Lock)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
 	last, err := readStored(ctx, l.config.Store, l.signer.verifierKey)
 	if err != nil {
 		return err
 	}
+	if err := compareLock(l.config.Lock, l.seen, last.Note); err != nil {
+		return err
+	}
+	// 2.
 	l.version = last.version
 	if last.Size >= l.base.size && last.Size > l.published.Size {
 		if err := l.extend(ctx, last.Size, last.Root); err != nil {
 			return fmt.Errorf("the stored checkpoint: %w", err)
 		}
-		if err := l.publish(last.Checkpoint); err != nil {
+		if err := l.publish(lock, last.Checkpoint); err != nil {
 			return err
 		}
 	}
@@ -90,11 +102,11 @@ func (l *Log) checkpoint(ctx context.Context) error {
 	if head.Size == l.published.Size && head.Root == l.published.Root {
 		return nil
 	}
-	// 2.
+	// 3.
 	if err := l.extend(ctx, head.Size, head.Root); err != nil {
 		return err
 	}
-	// 3.
+	// 4.
 	cp, err := l.signer.sign(head.Size, head.Root)
 	if err != nil {
 		return err
@@ -103,12 +115,12 @@ func (l *Log) checkpoint(ctx context.Context) error {
 	l.mu.Lock()
 	l.stats.Signatures++
 	l.mu.Unlock()
-	// 4.
+	// 5.
 	if _, err := l.config.Store.Commit(ctx, storage.Unit{putStored(cp, l.version)}); err != nil {
 		return fmt.Errorf("store the checkpoint: %w", err)
 	}
-	// 5. and 6.
-	return l.publish(cp)
+	// 6. and 7.
+	return l.publish(lock, cp)
 }
 
 // extend re-reads entries up to size and checks that the root is as given. What
@@ -141,8 +153,8 @@ func (l *Log) extend(ctx context.Context, size uint64, root [32]byte) error {
 }
 
 // publish keeps the checkpoint as last seen, then shows it.
-func (l *Log) publish(cp Checkpoint) error {
-	if err := swapLock(l.config.Lock, l.seen, cp.Note); err != nil {
+func (l *Log) publish(lock *heldLock, cp Checkpoint) error {
+	if err := lock.write(cp.Note); err != nil {
 		return err
 	}
 	l.seen = cp.Note

@@ -34,7 +34,9 @@ func (h *health) problems() []string {
 	if r.watch.failed.Load() {
 		all = append(all, "the store cannot be read")
 	}
-	if err := r.log.Healthy(); err != nil && r.now().Sub(r.log.Stats().Time) > maxCheckpointAge {
+	if err := r.log.Hold(); err != nil {
+		all = append(all, err.Error())
+	} else if err := r.log.Healthy(); err != nil && r.now().Sub(r.log.Stats().Time) > maxCheckpointAge {
 		all = append(all, "no new checkpoint can be made")
 	}
 	if err := r.clock.err(); err != nil {

@@ -131,7 +131,7 @@ func storeGauges(r *rooms) gauges {
 		one(value, "ledger_intents_uncounted", "Intents of runs that ended without writing down what they had signed.", func() float64 { return float64(r.tally.Count().Uncounted) }),
 		one(value, "intents_unresolved", "Intents that are neither issued nor abandoned (1000 and more show as 1000).",
 			func() float64 { return float64(r.watch.unresolved.Load()) }),
-		one(value, "signing_held", "1 while signing is held because the clock cannot be trusted.", func() float64 { return flag(r.clock.err() != nil) }),
+		one(value, "signing_held", "1 while signing is held because the clock cannot be trusted, or somebody else has written the ledger's last-seen file.", func() float64 { return flag(r.held() != nil) }),
 	}
 }
 

@@ -110,7 +110,7 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		Store: r.store, Policy: r.policies.Engine, InForce: r.policies.InForce, Issuers: opened.authority,
 		Keys: []crypto.PublicKey{s.root.PublicKey, r.keys.checkpoint.Public()}, ServerKey: r.keys.server.Public(),
 		HTTPBase: c.HTTPBase(s.listeners.addresses().HTTP), Shards: c.CRL.Shards, Server: format.Server,
-		Refusals: r.refusals, Hold: r.clock.err, Abandoned: r.abandoned(), Revoked: r.revoked, Now: r.now, Logger: logger,
+		Refusals: r.refusals, Hold: r.held, Abandoned: r.abandoned(), Revoked: r.revoked, Now: r.now, Logger: logger,
 	})
 	if err != nil {
 		return r, err
@@ -136,6 +136,15 @@ func openRooms(ctx context.Context, s *Server, format datadir.Format) (r *rooms,
 		return r, err
 	}
 	return r, r.startOwn(ctx, s)
+}
+
+// held is nil, or why nothing may be issued: the clock cannot be trusted, or the
+// ledger goes on somewhere else, too.
+func (r *rooms) held() error {
+	if err := r.clock.err(); err != nil {
+		return err
+	}
+	return r.log.Hold()
 }
 
 // openPolicy opens the issuers, the ledger and the policy in force.

@@ -129,7 +129,7 @@ certwright account deactivate 0d1e2f3a4b5c6d7e8f9a0b1c --yes -o json`,
 			}
 			if !yes {
 				a.note("Account %s, %s, is %s.", account.GetId(), a.some(account.GetContacts()), word(account.GetState()))
-				if err := a.confirmTyped("Its client can do nothing afterwards.", account.GetId()); err != nil {
+				if err := a.confirmTyped(cmd.Context(), "Its client can do nothing afterwards.", account.GetId()); err != nil {
 					return err
 				}
 			}

@@ -69,7 +69,14 @@ certwright cert issue evil.example.com --dry-run`,
 	return cmd
 }
 
-func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identifier) error {
+func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identifier) (err error) {
+	if !exists(f.out) {
+		defer func() {
+			if err != nil {
+				_ = os.Remove(f.out) // unless something is in it
+			}
+		}()
+	}
 	base := fileBase(names[0])
 	files := &fileSet{dir: f.out, force: f.force}
 	defer files.discard()

@@ -99,7 +99,7 @@ func (a *app) replaceBy(ctx context.Context, request *pb.ReplaceCertificatesRequ
 		if answer.GetCount() > 20 {
 			a.note("  and %d more", answer.GetCount()-20)
 		}
-		if err := a.confirmTyped("These are "+count+" certificates.", count); err != nil {
+		if err := a.confirmTyped(ctx, "These are "+count+" certificates.", count); err != nil {
 			return err
 		}
 	}

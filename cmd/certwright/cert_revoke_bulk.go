@@ -37,7 +37,7 @@ func (f *revokeFlags) bulk(ctx context.Context, a *app, filter string, reason pb
 		return a.print(shown, a.operationRows(shown))
 	}
 	if !f.yes {
-		if err := a.confirmCount(b); err != nil {
+		if err := a.confirmCount(ctx, b); err != nil {
 			return err
 		}
 	}
@@ -52,7 +52,7 @@ func (f *revokeFlags) bulk(ctx context.Context, a *app, filter string, reason pb
 }
 
 // confirmCount shows what is hit and wants its number typed.
-func (a *app) confirmCount(b *pb.BulkRevocation) error {
+func (a *app) confirmCount(ctx context.Context, b *pb.BulkRevocation) error {
 	a.note("This revokes %d certificates for %s:", b.GetTotal(), reasonName(b.GetReason()))
 	for _, o := range b.GetOwners() {
 		a.note("  %d of %s", o.GetCertificates(), o.GetOwner())
@@ -62,7 +62,7 @@ func (a *app) confirmCount(b *pb.BulkRevocation) error {
 	if b.GetReason() == pb.Revocation_KEY_COMPROMISE {
 		a.note("The keys of all that the filter selects are blocked for ever, revoked and expired certificates' too.")
 	}
-	return a.confirmTyped("They stay revoked for ever.", strconv.FormatUint(b.GetTotal(), 10))
+	return a.confirmTyped(ctx, "They stay revoked for ever.", strconv.FormatUint(b.GetTotal(), 10))
 }
 
 func (a *app) startBulk(ctx context.Context, ask *pb.BulkRevokeCertificatesRequest) (op *pb.Operation, err error) {

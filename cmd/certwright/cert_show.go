@@ -1,17 +1,25 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/merkle/entry"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -57,18 +65,26 @@ certwright cert show svc.internal.crt --pem`,
 func (a *app) findCertificate(ctx context.Context, text string) (*pb.Certificate, error) {
 	digits := strings.ToLower(strings.ReplaceAll(text, ":", ""))
 	id, serial := "", ""
+	var file *x509.Certificate
+	_, stat := os.Lstat(text)
 	switch {
 	case regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(digits):
 		id = digits
-	case exists(text):
+	case errors.Is(stat, fs.ErrPermission):
+		return nil, missing(stat)
+	case stat == nil:
 		certificates, err := a.readCertificates(text)
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(certificates[0].Raw)
+		file = certificates[0]
+		sum := sha256.Sum256(file.Raw)
 		id = hex.EncodeToString(sum[:])
 	default:
 		parsed, err := identity.ParseSerial(text)
+		if err != nil && strings.ContainsAny(text, "./\\") { // a file's name, by the look of it
+			return nil, failf(exitNotFound, "%s: no such file", text)
+		}
 		if err != nil {
 			return nil, usagef("%q is no ID (64 hexadecimal digits), no serial (up to 32) and no file", text)
 		}
@@ -95,7 +111,49 @@ func (a *app) findCertificate(ctx context.Context, text string) (*pb.Certificate
 		}
 		certificate, err := client.GetCertificate(ctx, &pb.GetCertificateRequest{Id: id})
 		found = certificate
+		if file != nil && status.Code(err) == codes.NotFound {
+			found, err = reservedAs(ctx, conn, file)
+		}
 		return err
 	})
 	return found, err
+}
+
+// reservedAs is the intent that a certificate was signed for, of which the server has
+// no more: it came back in a recovery of the ledger.
+func reservedAs(ctx context.Context, conn *grpc.ClientConn, cert *x509.Certificate) (*pb.Certificate, error) {
+	serial, err := identity.SerialFromBig(cert.SerialNumber)
+	if err != nil {
+		return nil, unknownFile(cert)
+	}
+	page, err := pb.NewCertificateServiceClient(conn).ListCertificates(ctx, &pb.ListCertificatesRequest{PageSize: 10, Filter: "serial = " + quoted(serial.String())})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range page.GetCertificates() {
+		if c.GetId() != "" {
+			continue
+		}
+		e, err := pb.NewLedgerServiceClient(conn).GetEntry(ctx, &pb.GetEntryRequest{Index: c.GetLedgerIndex()})
+		if err != nil {
+			return nil, err
+		}
+		parsed, err := entry.Parse(e.GetData())
+		if err != nil {
+			return nil, err
+		}
+		body, err := entry.ParseBody(parsed.Draft)
+		if err != nil {
+			return nil, err
+		}
+		if intent, ok := body.(entry.Intent); ok && bytes.Equal(intent.TBS, cert.RawTBSCertificate) {
+			return c, nil
+		}
+	}
+	return nil, unknownFile(cert)
+}
+
+func unknownFile(cert *x509.Certificate) error {
+	return failf(exitNotFound, "the ledger does not have the certificate with serial %x: it is another CA's, or its entry was lost in a recovery, after which it cannot be revoked here; "+
+		"replace it at its holder, and if its key is compromised, revoke the issuing CA", cert.SerialNumber)
 }

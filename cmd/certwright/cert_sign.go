@@ -138,11 +138,15 @@ func (a *app) readInput(name string) ([]byte, error) {
 	return text, nil
 }
 
-// missing words a file that is not there, with its exit code; other errors pass.
+// missing words a file that is not there, or that is not this user's, with its exit
+// code; other errors pass.
 func missing(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) && errors.Is(err, fs.ErrNotExist) {
 		return failf(exitNotFound, "%s: no such file%s", at.Path, settingOf(err))
+	}
+	if errors.As(err, &at) && errors.Is(err, fs.ErrPermission) {
+		return failf(exitAuth, "%s: permission denied%s; run this as root or as the user that may", at.Path, settingOf(err))
 	}
 	return err
 }

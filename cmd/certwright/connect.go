@@ -101,6 +101,18 @@ func (a *app) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// readable is nil, or why a file of the server cannot be read here.
+func readable(file string) error {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
+	}
+	if err != nil {
+		return missing(err)
+	}
+	return f.Close()
+}
+
 func exists(file string) bool {
 	_, err := os.Lstat(file)
 	return err == nil

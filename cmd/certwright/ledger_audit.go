@@ -68,8 +68,8 @@ certwright ledger audit --file certwright-data/ledger.db`,
 
 // auditFile audits the ledger of a stopped server.
 func (a *app) auditFile(ctx context.Context, file string) error {
-	if !exists(file) {
-		return failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
+	if err := readable(file); err != nil {
+		return err
 	}
 	a.note("No server is asked: reading %s.", file)
 	store, err := bolt.Open(ctx, bolt.Config{Path: file, ReadOnly: true})

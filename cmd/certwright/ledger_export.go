@@ -105,8 +105,8 @@ func (a *app) withSource(ctx context.Context, file string, use func(ctx context.
 
 // withFile reads the file of a stopped server.
 func (a *app) withFile(ctx context.Context, file string, use func(ctx context.Context, from publish.Source, key string) error) error {
-	if !exists(file) {
-		return failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
+	if err := readable(file); err != nil {
+		return err
 	}
 	_, key, err := a.beside(ctx, filepath.Dir(file))
 	if err != nil {

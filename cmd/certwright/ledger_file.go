@@ -42,8 +42,8 @@ type fileCheck struct {
 func (a *app) verifyFile(ctx context.Context, check fileCheck, show func(done, total uint64)) (checked, error) {
 	var result checked
 	file := check.file
-	if !exists(file) {
-		return result, failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
+	if err := readable(file); err != nil {
+		return result, err
 	}
 	var verify ledger.VerifyConfig
 	var key *ledgerKey

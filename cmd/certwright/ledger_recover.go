@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +103,7 @@ func (f *recoverFlags) run(ctx context.Context, a *app, cmd *cobra.Command) (err
 		return a.printRecovered(result)
 	}
 	if !f.yes {
-		if err := a.confirmRecovery(result); err != nil {
+		if err := a.confirmRecovery(ctx, result); err != nil {
 			return err
 		}
 	}
@@ -134,21 +133,11 @@ func (a *app) tellRecovery(r recovered) {
 	a.note("%d stay lost: certificates among them cannot be revoked here. Epoch %d begins, with the origin %s; witnesses need its verifier key.", r.Lost, r.Epoch, r.Origin)
 }
 
-func (a *app) confirmRecovery(r recovered) error {
-	want := "recover"
+func (a *app) confirmRecovery(ctx context.Context, r recovered) error {
 	if r.Epoch > 0 {
-		want = "lose " + strconv.FormatUint(r.Lost, 10)
+		return a.confirmTyped(ctx, "What is lost stays lost.", "lose "+strconv.FormatUint(r.Lost, 10))
 	}
-	_, _ = fmt.Fprintf(a.err, "Type %q to go on: ", want)
-	line, err := bufio.NewReader(a.in).ReadString('\n')
-	switch got := strings.TrimSpace(line); {
-	case got == want:
-		return nil
-	case err != nil && line == "":
-		return usagef("nobody has confirmed: nothing was changed; a script gives --yes")
-	default:
-		return failf(exitFailure, "%q is not %q: nothing was changed", got, want)
-	}
+	return a.confirmTyped(ctx, "The ledger records it.", "recover")
 }
 
 func (a *app) printRecovered(r recovered) error {

@@ -20,7 +20,8 @@ Shows the ledger as it stands: how many entries, the root hash of the tree, the
 newest signed checkpoint and the key that verifies it (a note verifier key, as
 golang.org/x/mod/sumdb/note reads it). Below, the certificates that the issuers'
 keys have signed are compared with the intents in the ledger; exits with 8 if
-they differ. If witnesses are asked to cosign the checkpoints, it shows what each
+they differ, or if nothing is issued because somebody else has written the
+last-seen file. If witnesses are asked to cosign the checkpoints, it shows what each
 of them has cosigned last, or why it has not.`,
 		example: `
 certwright ledger status
@@ -39,9 +40,15 @@ certwright ledger status -o json`,
 			r := rows{portrait: true, columns: columnsOf("Origin", "Entries", "Root", "Newest entry", "Checkpoint", "Signed", "Verifier key", "Completeness")}
 			r.add(head.GetOrigin(), head.GetOrigin(), strconv.FormatUint(head.GetSize(), 10), hex.EncodeToString(head.GetRootHash()),
 				stamp(head.GetEntryTime()), strconv.FormatUint(head.GetCheckpointSize(), 10)+" entries", stamp(head.GetCheckpointTime()), head.GetVerifierKey(), completeness(head.GetCompleteness()))
+			if head.GetHeld() != "" {
+				r.columns, r.cells[0] = append(r.columns, columnsOf("Issuing")...), append(r.cells[0], head.GetHeld())
+			}
 			addWitnesses(&r, head)
 			if err := a.print(head, r); err != nil {
 				return err
+			}
+			if held := head.GetHeld(); held != "" {
+				return failf(exitFound, "%s", held)
 			}
 			if detail := head.GetCompleteness().GetDetail(); detail != "" {
 				return failf(exitFound, "%s; certwright ledger verify names what it can see, and the keys must be looked after", detail)

@@ -58,7 +58,7 @@ func (a *app) apply(ctx context.Context, file, text string, yes bool) error {
 		_, _ = fmt.Fprintln(a.err, printable(line))
 	}
 	if !yes {
-		if err := a.confirm("Activate this policy?"); err != nil {
+		if err := a.confirm(ctx, "Activate this policy?"); err != nil {
 			return err
 		}
 	}

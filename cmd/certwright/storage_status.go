@@ -71,8 +71,8 @@ func (a *app) space(ctx context.Context, file string) (*pb.Storage, error) {
 
 // spaceOf reads the database of a stopped server.
 func spaceOf(ctx context.Context, file string) (*pb.Storage, error) {
-	if !exists(file) {
-		return nil, failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
+	if err := readable(file); err != nil {
+		return nil, err
 	}
 	store, err := bolt.Open(ctx, bolt.Config{Path: file, ReadOnly: true})
 	if err != nil {

@@ -158,7 +158,7 @@ func read(r io.Reader, begin func(Manifest) error, put func(f File, from io.Read
 	t := tar.NewReader(r)
 	h, err := t.Next()
 	if err != nil || h.Name != manifestName || h.Size > maxManifest {
-		return m, errors.Join(errors.New("it is no backup of Certwright, or is damaged at its begin"), notEnd(err))
+		return m, because("it is no backup of Certwright, or is damaged at its begin", notEnd(err))
 	}
 	text, err := io.ReadAll(t)
 	if err != nil {
@@ -186,9 +186,17 @@ func read(r io.Reader, begin func(Manifest) error, put func(f File, from io.Read
 		}
 	}
 	if _, err := t.Next(); !errors.Is(err, io.EOF) {
-		return m, errors.Join(errors.New("there is more in it than its manifest says"), err)
+		return m, because("there is more in it than its manifest says", err)
 	}
 	return m, nil
+}
+
+// because is an error of one line, with its cause if there is one.
+func because(text string, cause error) error {
+	if cause == nil {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", text, cause)
 }
 
 // one reads the next member, which must be f.

@@ -103,6 +103,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"nothing", nil, "no backup of Certwright"},
 		{"text", []byte("hello"), "no backup of Certwright"},
+		{"garbage", bytes.Repeat([]byte("garb"), 1000), "no backup of Certwright"},
 		{"another archive", tarOf(t, "a", "b"), "no backup of Certwright"},
 		{"a newer version", tarOf(t, manifestName, `{"version":2,"more":[]}`), "version 2, this program knows 1"},
 		{"an unknown field", tarOf(t, manifestName, `{"version":1,"more":[]}`), "manifest cannot be read"},
@@ -120,8 +121,8 @@ func TestRefusals(t *testing.T) {
 		{"a member more", tarOf(t, manifestName, text(t, same), "format", c["format"], "keys/issuing.crt", c["keys/issuing.crt"], "ledger.db", c["ledger.db"], "x", "y"), "more in it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, _, err := readAll(bytes.NewReader(test.data)); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("%v, want %q", err, test.want)
+			if _, _, err := readAll(bytes.NewReader(test.data)); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q, want one line with %q", err, test.want)
 			}
 		})
 	}

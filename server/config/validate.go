@@ -58,6 +58,8 @@ func (s *Settings) Validate() error {
 	v.distinct(c)
 	v.base("base_url.https", c.BaseURL.HTTPS, "https")
 	v.base("base_url.http", c.BaseURL.HTTP, "http")
+	v.check(c.Listen.HTTP != Off || c.BaseURL.HTTP != "", "base_url.http",
+		"is empty, and listen.http is off: certificates name where OCSP and the CRLs are fetched, and without it nothing can be issued; give the URL of what passes them on, or listen.http an address")
 	v.serverNames(c.ServerNames)
 	v.check(c.AdminSocket != "", "admin_socket", "must name a file")
 	file, ok := strings.CutPrefix(c.Storage, "bolt:")

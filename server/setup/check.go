@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/keys"
@@ -48,7 +50,7 @@ func (c *Ceremony) check() error {
 		return nil
 	}
 	if lock := c.Config.Path(c.Config.Ledger.Lock); there(lock) {
-		return problem.New(problem.FailedPrecondition, "%s is there: it says how far the ledger of another CA has come, one that was in %s perhaps, and whose data folder can still be restored; name another --data, or another file with CERTWRIGHT_LEDGER_LOCK",
+		return problem.New(problem.FailedPrecondition, "%s is there: it says how far the ledger of another CA has come, one that was in %s perhaps, and whose data folder can still be restored; name another --data, or another file with CERTWRIGHT_LEDGER_LOCK; if that CA is gone for good, such as one of a trial, remove the file",
 			lock, c.Config.Data)
 	}
 	if key := c.rootKey(); there(key) {
@@ -62,6 +64,11 @@ func (c *Ceremony) checkFlags() error {
 	bad := func(format string, args ...any) error { return problem.New(problem.Malformed, format, args...) }
 	if c.Config.Passphrase() == nil {
 		return bad("the keys need a passphrase: name its file with --passphrase-file, or a systemd credential with --credential")
+	}
+	for flag, name := range map[string]string{"name": c.CommonName, "organization": c.Organization} {
+		if strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
+			return bad("--%s %.64q has control characters, or is not UTF-8: a subject is a line of text", flag, name)
+		}
 	}
 	if c.RootDir == "" {
 		return bad("name a folder for the root's key with --root-dir: it is to be taken offline")

@@ -230,6 +230,8 @@ func TestInitRefuses(t *testing.T) {
 		{"no root folder", func(_ *testing.T, c *Ceremony) { c.RootDir = "" }, "--root-dir"},
 		{"root folder inside", func(_ *testing.T, c *Ceremony) { c.RootDir = filepath.Join(c.Config.Data, "x") }, "without the root's key"},
 		{"issuing outlives", func(_ *testing.T, c *Ceremony) { c.RootValidity, c.IssuingValidity = year, 2*year }, "outlive"},
+		{"name of two lines", func(_ *testing.T, c *Ceremony) { c.CommonName = "a\nb" }, "--name \"a\\nb\" has control characters"},
+		{"organization", func(_ *testing.T, c *Ceremony) { c.Organization = "a\x7f" }, "--organization"},
 		{"algorithm", func(_ *testing.T, c *Ceremony) { c.RootAlgorithm = "dsa" }, "algorithm"},
 		{"root key there", func(t *testing.T, c *Ceremony) {
 			if err := os.MkdirAll(c.RootDir, 0o700); err != nil {
@@ -244,7 +246,7 @@ func TestInitRefuses(t *testing.T) {
 			if err := errors.Join(os.MkdirAll(filepath.Dir(lock), 0o700), os.WriteFile(lock, nil, 0o600)); err != nil {
 				t.Fatal(err)
 			}
-		}, "the ledger of another CA"},
+		}, "if that CA is gone for good, such as one of a trial, remove the file"},
 		{"short passphrase", func(t *testing.T, c *Ceremony) {
 			if err := os.WriteFile(c.Config.Keys.PassphraseFile, []byte("eleven byte\n"), 0o600); err != nil {
 				t.Fatal(err)

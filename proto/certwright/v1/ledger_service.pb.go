@@ -177,7 +177,9 @@ type LedgerHead struct {
 	// The newest witnessed checkpoint, with the witnesses' cosignatures. Empty: none since the server's start.
 	WitnessedCheckpoint string `protobuf:"bytes,12,opt,name=witnessed_checkpoint,json=witnessedCheckpoint,proto3" json:"witnessed_checkpoint,omitempty"`
 	// Whether what the issuers' keys have signed is in the ledger, as of the last few seconds.
-	Completeness  *Completeness `protobuf:"bytes,13,opt,name=completeness,proto3" json:"completeness,omitempty"`
+	Completeness *Completeness `protobuf:"bytes,13,opt,name=completeness,proto3" json:"completeness,omitempty"`
+	// Why nothing is issued: somebody else has written the last-seen file. Empty: it is not held.
+	Held          string `protobuf:"bytes,14,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +303,13 @@ func (x *LedgerHead) GetCompleteness() *Completeness {
 		return x.Completeness
 	}
 	return nil
+}
+
+func (x *LedgerHead) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
 }
 
 // Completeness compares the certificates that the issuers' keys have signed, counted at the keys,
@@ -1236,7 +1245,7 @@ var File_certwright_v1_ledger_service_proto protoreflect.FileDescriptor
 const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	"\n" +
 	"\"certwright/v1/ledger_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetHeadRequest\"\xc3\x04\n" +
+	"\x0eGetHeadRequest\"\xd7\x04\n" +
 	"\n" +
 	"LedgerHead\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n" +
@@ -1255,7 +1264,8 @@ const file_certwright_v1_ledger_service_proto_rawDesc = "" +
 	" \x01(\rR\x0fwitnessesNeeded\x12%\n" +
 	"\x0ewitnessed_size\x18\v \x01(\x04R\rwitnessedSize\x121\n" +
 	"\x14witnessed_checkpoint\x18\f \x01(\tR\x13witnessedCheckpoint\x12?\n" +
-	"\fcompleteness\x18\r \x01(\v2\x1b.certwright.v1.CompletenessR\fcompleteness\"\xbc\x01\n" +
+	"\fcompleteness\x18\r \x01(\v2\x1b.certwright.v1.CompletenessR\fcompleteness\x12\x12\n" +
+	"\x04held\x18\x0e \x01(\tR\x04held\"\xbc\x01\n" +
 	"\fCompleteness\x12\x1e\n" +
 	"\n" +
 	"signatures\x18\x01 \x01(\x04R\n" +
