@@ -113,6 +113,14 @@ func TestFollowCommand(t *testing.T) {
 		t.Errorf("nobody at the address: %d %q", code, problems)
 	}
 
+	bad := filepath.Join(dir, "bad.crt")
+	check(t, os.WriteFile(bad, []byte("garbage"), 0o600))
+	for _, shown := range []string{bad, dir} {
+		code, out, _ = invoke(t, append(follow, "--certs", shown, "--issuer", ca)...)
+		if code != exitFound || !strings.HasPrefix(out, "unreadable "+bad+": ") {
+			t.Errorf("--certs %s: %d %q", shown, code, out)
+		}
+	}
 	w.show(w.tree, audittest.Replace(w.all, 2, w.all[3]))
 	code, out, problems = invoke(t, append(follow, "-o", "json")...)
 	var result look
