@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"regexp"
 	"time"
 
@@ -48,7 +49,7 @@ func (s *Server) CreateEAB(ctx context.Context, spec enrol.EABSpec) (key enrol.E
 		k.Bound, k.Owner = &bound, bound.Owner
 	}
 	if err := s.putEAB(ctx, k, "eab-created", spec.Creator); err != nil {
-		return enrol.EABKey{}, "", adminProblem(err)
+		return enrol.EABKey{}, "", adminProblem(err, eabKeys, "")
 	}
 	return k.shown(0), base64.RawURLEncoding.EncodeToString(secret), nil
 }
@@ -96,7 +97,7 @@ func (s *Server) RevokeEAB(ctx context.Context, id, actor string) (enrol.EABKey,
 	for {
 		k, err := read(ctx, s, eabCollection, id, decodeEAB)
 		if err != nil {
-			return enrol.EABKey{}, adminProblem(err)
+			return enrol.EABKey{}, adminProblem(err, eabKeys, id)
 		}
 		if !k.Revoked {
 			k.Revoked, k.Secret, k.Sealed = true, nil, false
@@ -105,7 +106,7 @@ func (s *Server) RevokeEAB(ctx context.Context, id, actor string) (enrol.EABKey,
 				continue
 			}
 			if err != nil {
-				return enrol.EABKey{}, adminProblem(err)
+				return enrol.EABKey{}, adminProblem(err, eabKeys, id)
 			}
 		}
 		return s.countedEAB(ctx, k)
@@ -139,7 +140,7 @@ func (k *eabKey) shown(used uint32) enrol.EABKey {
 func (s *Server) Account(ctx context.Context, id string) (enrol.Account, error) {
 	a, err := s.account(ctx, id)
 	if err != nil {
-		return enrol.Account{}, adminProblem(err)
+		return enrol.Account{}, adminProblem(err, accounts, id)
 	}
 	return a.shown(), nil
 }
@@ -161,7 +162,7 @@ func (s *Server) DeactivateAccount(ctx context.Context, id, actor string) (enrol
 	for {
 		a, err := s.account(ctx, id)
 		if err != nil {
-			return enrol.Account{}, adminProblem(err)
+			return enrol.Account{}, adminProblem(err, accounts, id)
 		}
 		if a.Status != statusValid {
 			return a.shown(), nil
@@ -172,7 +173,7 @@ func (s *Server) DeactivateAccount(ctx context.Context, id, actor string) (enrol
 		}
 		var f *fault
 		if !errors.As(err, &f) || !f.is(Unauthorized) { // else it has changed meanwhile: begin again
-			return enrol.Account{}, adminProblem(err)
+			return enrol.Account{}, adminProblem(err, accounts, id)
 		}
 	}
 }
@@ -190,7 +191,7 @@ func list[T any](
 ) ([]T, []byte, error) {
 	page, err := s.store.Records(ctx, collection, index, value, after, limit)
 	if err != nil {
-		return nil, nil, adminProblem(err)
+		return nil, nil, adminProblem(err, kind{}, "")
 	}
 	out := make([]T, 0, len(page.Records))
 	for _, r := range page.Records {
@@ -203,11 +204,24 @@ func list[T any](
 	return out, page.Next, nil
 }
 
-// adminProblem is what an admin is told.
-func adminProblem(err error) error {
+// kind is one of what an admin names, and what lists them.
+type kind struct{ name, list string }
+
+var (
+	eabKeys  = kind{"EAB key", "certwright eab list shows them"}
+	accounts = kind{"ACME account", "certwright account list shows them"}
+	orders   = kind{"ACME order", "certwright cert explain --failed lists those that failed"}
+)
+
+// adminProblem is what an admin is told of one of a kind.
+func adminProblem(err error, of kind, id string) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return &problem.Problem{Kind: problem.NotFound, Detail: "there is no such thing", Help: "see the list", Err: err}
+		detail := "there is no such " + of.name
+		if id != "" {
+			detail = fmt.Sprintf("there is no %s %.64q", of.name, id)
+		}
+		return &problem.Problem{Kind: problem.NotFound, Value: id, Detail: detail, Help: of.list, Err: err}
 	case errors.Is(err, storage.ErrOverloaded):
 		return &problem.Problem{Kind: problem.Overloaded, Detail: "too many requests are waiting", Help: "try again", Err: err}
 	case errors.Is(err, storage.ErrReadOnly), errors.Is(err, storage.ErrUnknownOutcome):

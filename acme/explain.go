@@ -15,7 +15,7 @@ import (
 func (s *Server) Order(ctx context.Context, id string) (enrol.Order, error) {
 	o, err := read(ctx, s, orderCollection, id, decodeOrder)
 	if err != nil {
-		return enrol.Order{}, adminProblem(err)
+		return enrol.Order{}, adminProblem(err, orders, "")
 	}
 	return s.explained(ctx, o)
 }
@@ -27,7 +27,7 @@ func (s *Server) OrderOf(ctx context.Context, requestKey [32]byte) (enrol.Order,
 		err = storage.ErrNotFound
 	}
 	if err != nil {
-		return enrol.Order{}, adminProblem(err)
+		return enrol.Order{}, adminProblem(err, orders, "")
 	}
 	o, err := decodeOrder(page.Records[0])
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Server) explained(ctx context.Context, o *order) (enrol.Order, error) {
 			continue // swept
 		}
 		if err != nil {
-			return out, adminProblem(err)
+			return out, adminProblem(err, orders, "")
 		}
 		all[i] = z
 		shown := z.shown()

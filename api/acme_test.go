@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/certwright/certwright/api"
+	"github.com/certwright/certwright/ca"
+	"github.com/certwright/certwright/identity"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -83,10 +86,23 @@ func TestACMEAbsent(t *testing.T) {
 }
 
 func TestReplaceCertificates(t *testing.T) {
-	w := newWorld(t)
+	var authority *ca.Authority
+	w := newWorld(t, func(c *api.Config) {
+		authority = c.Authority
+		_, err := c.Policies.Apply(t.Context(), []byte(strings.ReplaceAll(testPolicy, "[{local_socket: admin}]", "[{local_socket: admin}, {acme: any}]")), "local_socket:admin")
+		if err != nil {
+			t.Error(err)
+		}
+	})
 	client := w.certificates()
-	for _, name := range []string{"a.internal", "b.internal"} {
-		_, err := client.SignCertificate(t.Context(), &certwrightv1.SignCertificateRequest{Csr: w.csr(name), Profile: "server"})
+	_, err := client.SignCertificate(t.Context(), &certwrightv1.SignCertificateRequest{Csr: w.csr("c.internal"), Profile: "server"})
+	w.must(err)
+	for i, name := range []string{"a.internal", "b.internal", "a.internal"} { // the third supersedes the first
+		_, err := authority.Issue(t.Context(), identity.Request{
+			ID: strconv.Itoa(i), Kind: identity.X509, Profile: "server", PublicKey: w.key().Public(),
+			Principal:   identity.Principal{Method: identity.ACME, ID: "0123"},
+			Identifiers: []identity.Identifier{{Type: identity.DNS, Value: name}},
+		}, ca.Attach{})
 		w.must(err)
 	}
 	soon := timestamppb.New(time.Now().Add(time.Hour))
@@ -102,11 +118,15 @@ func TestReplaceCertificates(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for filter, want := range map[string]int32{"state = ISSUED": 2, `name:"a.internal"`: 1, "state = ABANDONED": 0} {
+	type counts struct{ hit, notACME, superseded int32 }
+	for filter, want := range map[string]counts{
+		"state = ISSUED": {2, 1, 1}, `name:"a.internal"`: {1, 0, 1}, `name:"b.internal"`: {1, 0, 0}, `name:"c.internal"`: {0, 1, 0}, "state = ABANDONED": {},
+	} {
 		for _, only := range []bool{true, false} {
 			answer, err := client.ReplaceCertificates(t.Context(), &certwrightv1.ReplaceCertificatesRequest{Filter: filter, Before: soon, ValidateOnly: only})
-			if err != nil || answer.GetCount() != want || len(answer.GetCertificates()) != int(want) {
-				t.Errorf("%s: %v, %v; want %d", filter, answer, err, want)
+			got := counts{answer.GetCount(), answer.GetNotAcme(), answer.GetSuperseded()}
+			if err != nil || got != want || len(answer.GetCertificates()) != int(want.hit) {
+				t.Errorf("%s: %v, %v; want %v", filter, answer, err, want)
 			}
 		}
 	}
@@ -118,7 +138,7 @@ func TestOrdersThatAreNot(t *testing.T) {
 	signed, err := w.certificates().SignCertificate(t.Context(), &certwrightv1.SignCertificateRequest{Csr: w.csr("a.internal"), Profile: "server"})
 	w.must(err)
 	_, err = client.FindOrder(t.Context(), &certwrightv1.FindOrderRequest{Serial: signed.GetSerial()})
-	if status.Code(err) != codes.NotFound {
+	if status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), "was not issued over ACME: ") || !strings.Contains(err.Error(), "ledger entry ") {
 		t.Errorf("a certificate that was not issued over ACME: %v", err)
 	}
 	_, err = client.FindOrder(t.Context(), &certwrightv1.FindOrderRequest{Serial: "xyz"})

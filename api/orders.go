@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/identity/enrol"
@@ -70,12 +71,27 @@ func (s *orderService) FindOrder(ctx context.Context, in *certwrightv1.FindOrder
 			return nil, fmt.Errorf("certificate: %w", err)
 		}
 		o, err := acme.Orders.OrderOf(ctx, c.Intent.RequestKey)
-		if err != nil {
+		if problem.KindOf(err) == problem.NotFound {
+			return nil, withoutOrder(c, err)
+		} else if err != nil {
 			return nil, err
 		}
 		return ofCertificate(orderMessage(o), c), nil
 	}
 	return nil, &problem.Problem{Kind: problem.NotFound, Value: serial.String(), Detail: "there is no certificate with this serial"}
+}
+
+// withoutOrder says how a certificate came about that no order stands for.
+func withoutOrder(c storage.Certificate, err error) error {
+	why := "was not issued over ACME"
+	if strings.HasPrefix(c.Requester, acmeRequester) {
+		why = "was issued over ACME, and its order is not kept any more"
+	}
+	return &problem.Problem{
+		Kind: problem.NotFound, Value: c.Serial.String(), Err: err,
+		Detail: fmt.Sprintf("the certificate %s: %s asked for it, with the profile %s, under the grant %q of the policy %x; ledger entry %d", why, c.Requester, c.Intent.Profile, c.Intent.Grant, c.Intent.Policy[:8], c.Index),
+		Help:   "certwright cert show SERIAL",
+	}
 }
 
 // ListOrders implements certwright.v1.OrderService.
@@ -109,11 +125,12 @@ func (s *certificateService) ReplaceCertificates(ctx context.Context, in *certwr
 	if err := s.checkReplace(in); err != nil {
 		return nil, err
 	}
-	hit, err := s.toReplace(ctx, in.GetFilter())
+	out := &certwrightv1.ReplaceCertificatesResponse{}
+	hit, err := s.toReplace(ctx, in.GetFilter(), out)
 	if err != nil {
 		return nil, err
 	}
-	out := &certwrightv1.ReplaceCertificatesResponse{Count: int32(len(hit))}
+	out.Count = int32(len(hit))
 	for _, c := range hit[:min(len(hit), maxReplacedShown)] {
 		out.Certificates = append(out.Certificates, s.certificateMessage(c, nil))
 	}
@@ -122,6 +139,9 @@ func (s *certificateService) ReplaceCertificates(ctx context.Context, in *certwr
 	}
 	return out, acme.Orders.ReplaceBy(ctx, hit, in.GetBefore().AsTime(), in.GetExplanationUrl())
 }
+
+// acmeRequester begins the principal of an ACME account.
+var acmeRequester = identity.Principal{Method: identity.ACME}.String()
 
 // checkReplace checks the request's form.
 func (s *certificateService) checkReplace(in *certwrightv1.ReplaceCertificatesRequest) error {
@@ -142,8 +162,9 @@ func isLink(text string) bool {
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && len(text) <= maxExplanation
 }
 
-// toReplace are the certificates in use that the filter selects.
-func (s *certificateService) toReplace(ctx context.Context, filter string) ([]storage.Certificate, error) {
+// toReplace are the certificates in use that the filter selects and that an ACME
+// client can replace; out counts the others.
+func (s *certificateService) toReplace(ctx context.Context, filter string, out *certwrightv1.ReplaceCertificatesResponse) ([]storage.Certificate, error) {
 	var hit []storage.Certificate
 	question := inventory.Question{Filter: filter, PageSize: 1000, Owners: callOf(ctx).view.owners}
 	for {
@@ -152,7 +173,13 @@ func (s *certificateService) toReplace(ctx context.Context, filter string) ([]st
 			return nil, err
 		}
 		for _, row := range answer.Rows {
-			if inventory.StateOf(row.Certificate, s.config.Now()) == inventory.StateIssued {
+			switch {
+			case inventory.StateOf(row.Certificate, s.config.Now()) != inventory.StateIssued:
+			case !strings.HasPrefix(row.Requester, acmeRequester):
+				out.NotAcme++
+			case row.Superseded:
+				out.Superseded++
+			default:
 				hit = append(hit, row.Certificate)
 			}
 		}

@@ -195,6 +195,10 @@ func (w *adminWorld) replaceBy(t *testing.T) {
 	client := &acmezacme.Client{Directory: w.directory, HTTPClient: w.client()}
 	before, err := client.GetRenewalInfo(t.Context(), leaf)
 	check(t, err)
+	contains(t, w.say(t, "cert", "replace-by", `name:"replace.admin.internal"`, "--before", "12h", "--dry-run"), "replace.admin.internal")
+	if r := w.run(t.TempDir(), "cert", "replace-by", `name:"replace.admin.internal"`, "--before", "12h"); r.code != 6 || !strings.Contains(r.stderr, "Selected: 1 certificate. Type 1 to go on") {
+		t.Errorf("nobody answers: %d %s", r.code, r.stderr)
+	}
 	w.say(t, "cert", "replace-by", `name:"replace.admin.internal"`, "--before", "12h", "--explanation", "https://wiki.internal/7", "--yes")
 	after, err := client.GetRenewalInfo(t.Context(), leaf)
 	check(t, err)

@@ -48,6 +48,12 @@ func VerifierKey(origin string, public crypto.PublicKey) (string, error) {
 	return vkey, nil
 }
 
+// CheckVerifierKey tells whether a text is a verifier key.
+func CheckVerifierKey(vkey string) error {
+	_, err := note.NewVerifier(vkey)
+	return err
+}
+
 // ParseCheckpoint reads a signed note. The signature is checked with the
 // verifier key, and the origin is the key's name; with an empty verifier key the
 // form alone is checked. Signatures by other keys are let be.

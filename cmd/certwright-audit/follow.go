@@ -166,7 +166,7 @@ func (f *following) ended(follower *book.Follower, err error) error {
 // look is one round: what is shown first, then the ledger, so that what was shown is
 // older than the checkpoint.
 func (f *following) look(ctx context.Context, follower *book.Follower) error {
-	shown, unseen, err := f.shown(ctx)
+	shown, unseen, err := f.shown(ctx, follower.Keep)
 	if err != nil {
 		return err
 	}
@@ -193,9 +193,9 @@ func (f *following) look(ctx context.Context, follower *book.Follower) error {
 
 // shown gathers the certificates that must be in the book. unseen says that not all
 // could be looked at.
-func (f *following) shown(ctx context.Context) (shown []book.Shown, unseen, err error) {
+func (f *following) shown(ctx context.Context, report book.Report) (shown []book.Shown, unseen, err error) {
 	for _, path := range f.certificates {
-		all, err := book.ReadShown(ctx, path, f.seen.finding)
+		all, err := book.ReadShown(ctx, path, report)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -85,6 +85,6 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(followCommand(a), compareCommand(a), witnessCommand(a), keygenCommand(a), manCommand())
+	root.AddCommand(followCommand(a), compareCommand(a), witnessCommand(a), keygenCommand(a), manCommand(a))
 	return root
 }

@@ -113,6 +113,14 @@ func TestFollowCommand(t *testing.T) {
 		t.Errorf("nobody at the address: %d %q", code, problems)
 	}
 
+	bad := filepath.Join(dir, "bad.crt")
+	check(t, os.WriteFile(bad, []byte("garbage"), 0o600))
+	for _, shown := range []string{bad, dir} {
+		code, out, _ = invoke(t, append(follow, "--certs", shown, "--issuer", ca)...)
+		if code != exitFound || !strings.HasPrefix(out, "unreadable "+bad+": ") {
+			t.Errorf("--certs %s: %d %q", shown, code, out)
+		}
+	}
 	w.show(w.tree, audittest.Replace(w.all, 2, w.all[3]))
 	code, out, problems = invoke(t, append(follow, "-o", "json")...)
 	var result look
@@ -146,7 +154,7 @@ func TestFollowLoop(t *testing.T) {
 	if !strings.HasPrefix(string(line[:n]), "ok: ") {
 		t.Errorf("the first look: %q", line[:n])
 	}
-	if code, _, problems := invoke(t, "follow", w.tree, "--key", w.key, "--state", state, "--once"); code != exitUnavailable || !strings.Contains(problems, "another certwright-audit") {
+	if code, _, problems := invoke(t, "follow", w.tree, "--key", w.key, "--state", state, "--once"); code != exitUnavailable || !strings.Contains(problems, "another certwright-audit") || strings.Contains(problems, "cannot be read") {
 		t.Errorf("a second one in the same folder: %d %q", code, problems)
 	}
 	cancel()
@@ -235,7 +243,7 @@ func TestUsage(t *testing.T) {
 		"output": {[]string{"follow", dir, "--key", w.key, "-o", "xml"}, exitUsage}, "credentials": {[]string{"follow", "https://a:b@ca.example", "--key", w.key}, exitUsage},
 		"no port": {[]string{"follow", w.tree, "--key", w.key, "--scan", "ca.example"}, exitUsage}, "more than there are": {[]string{"follow", w.tree, "--key", w.key, "--need", "1"}, exitUsage},
 		"too often": {[]string{"follow", w.tree, "--key", w.key, "--interval", "1ms"}, exitUsage}, "an empty folder": {[]string{"follow", dir, "--key", w.key, "--state", t.TempDir(), "--once"}, exitNotFound},
-		"witness": {[]string{"witness"}, exitUsage}, "half of TLS": {[]string{"witness", "--key", w.key, "--log", w.key, "--tls-cert", "x"}, exitUsage},
+		"witness": {[]string{"witness"}, exitUsage}, "no port to listen on": {[]string{"witness", "--key", w.key, "--log", w.key, "--listen", "x"}, exitUsage}, "half of TLS": {[]string{"witness", "--key", w.key, "--log", w.key, "--tls-cert", "x"}, exitUsage},
 		"not a private key": {[]string{"witness", "--key", w.key, "--log", w.key}, exitUsage}, "a name": {[]string{"keygen", "a b", "--out", filepath.Join(dir, "k")}, exitUsage},
 		"help": {nil, exitOK}, "version": {[]string{"--version"}, exitOK},
 	} {
@@ -263,7 +271,7 @@ func TestHelp(t *testing.T) {
 	}
 	each(root)
 	dir := t.TempDir()
-	if code, _, problems := invoke(t, "man", dir); code != exitOK {
+	if code, _, problems := invoke(t, "man", dir); code != exitOK || !strings.Contains(problems, "pages in "+dir) {
 		t.Fatalf("man: %d %q", code, problems)
 	}
 	if page, err := os.ReadFile(filepath.Join(dir, "certwright-audit-follow.1")); err != nil || !bytes.Contains(page, []byte("--state")) {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,6 +68,9 @@ func (w *witnessing) run(ctx context.Context) error {
 	if (w.certificate == "") != (w.tlsKey == "") {
 		return usagef("--tls-cert and --tls-key go together")
 	}
+	if _, port, err := net.SplitHostPort(w.listen); err != nil || port == "" {
+		return usagef("--listen %.64q is no HOST:PORT, such as 127.0.0.1:8460", w.listen)
+	}
 	data, err := os.ReadFile(w.keyFile)
 	if err != nil {
 		return err
@@ -91,13 +96,30 @@ func (w *witnessing) run(ctx context.Context) error {
 	defer handler.Close() //nolint:errcheck // it holds a lock alone
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", w.listen)
 	if err != nil {
-		return failf(exitUnavailable, "%w", err)
+		return explainListen(err, w.listen)
 	}
 	server := &http.Server{
 		Handler: handler, ReadTimeout: 15 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
 	}
 	_, _ = fmt.Fprintf(w.out, "witness %s listens on %s; its verifier key is %s\n", signer.Name(), listener.Addr(), vkey)
 	return w.serve(ctx, server, listener)
+}
+
+// explainListen says in one line what to do.
+func explainListen(err error, address string) error {
+	var lookup *net.DNSError
+	var port *net.AddrError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return failf(exitUnavailable, "%s is in use: stop what listens there, or choose another address with --listen HOST:PORT", address)
+	case errors.Is(err, fs.ErrPermission):
+		return failf(exitFailure, "no permission to listen on %s: choose a port from 1024 on with --listen HOST:PORT", address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return failf(exitUnavailable, "%s is no address of this machine: choose another with --listen HOST:PORT", address)
+	case errors.As(err, &lookup) && lookup.IsNotFound, errors.As(err, &port):
+		return usagef("--listen %.64q: no such host or port", address)
+	}
+	return failf(exitUnavailable, "cannot listen on %s (--listen): %w", address, err)
 }
 
 // serve serves until ctx ends; what is being answered is answered.

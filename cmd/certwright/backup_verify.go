@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/server/backup"
 )
 
@@ -87,6 +88,11 @@ func (f *sealedFlags) open(path string) (file *os.File, archive io.Reader, encry
 }
 
 func (f *sealedFlags) verify(ctx context.Context, a *app, path string) error {
+	if f.key != "" {
+		if err := ledger.CheckVerifierKey(f.key); err != nil {
+			return usagef("--key %.64q is no verifier key (NAME+HASH+KEY, certwright ledger status prints it): was it copied in full?", f.key)
+		}
+	}
 	file, archive, encrypted, err := f.open(path)
 	if err != nil {
 		return err

@@ -21,8 +21,9 @@ func certReplaceByCommand(a *app) *cobra.Command {
 		long: `
 Pulls the renewal windows of certificates forward: ACME clients that ask when to
 renew (RFC 9773) replace them before the time. FILTER is AIP-160 over the fields of
-a certificate; of what it selects, those in use count. Nothing is revoked. Shows
-what will be hit and asks first.`,
+a certificate; of what it selects, those count that an ACME client has, that are in
+use, and that were not replaced yet; how many others are passed over is said. Nothing
+is revoked. Shows what will be hit and asks first.`,
 		example: `
 certwright cert replace-by 'owner = "team-a"' --before 24h --dry-run
 certwright cert replace-by 'not_before < "2027-01-01T00:00:00Z"' --before 2027-01-03T12:00:00Z --explanation https://wiki.internal/incident-7
@@ -83,13 +84,14 @@ func (a *app) replaceBy(ctx context.Context, request *pb.ReplaceCertificatesRequ
 	if err != nil {
 		return err
 	}
+	a.passedOver(answer)
 	count := strconv.Itoa(int(answer.GetCount()))
 	switch {
 	case answer.GetCount() == 0:
-		a.note("No certificate in use is selected; nothing changes.")
+		a.note("No certificate is selected that an ACME client would replace; nothing changes.")
 		return a.print(answer, a.certificateRows(nil))
 	case dryRun:
-		a.note("%s certificates would be replaced before %s.", count, stamp(request.GetBefore()))
+		a.note("%s would be replaced before %s.", counted(int(answer.GetCount()), "certificate"), stamp(request.GetBefore()))
 		return a.print(answer, a.certificateRows(answer.GetCertificates()))
 	case !yes:
 		a.note("To be replaced before %s:", stamp(request.GetBefore()))
@@ -99,13 +101,23 @@ func (a *app) replaceBy(ctx context.Context, request *pb.ReplaceCertificatesRequ
 		if answer.GetCount() > 20 {
 			a.note("  and %d more", answer.GetCount()-20)
 		}
-		if err := a.confirmTyped(ctx, "These are "+count+" certificates.", count); err != nil {
+		if err := a.confirmTyped(ctx, "Selected: "+counted(int(answer.GetCount()), "certificate")+".", count); err != nil {
 			return err
 		}
 	}
 	if answer, err = call(false); err != nil {
 		return err
 	}
-	a.note("%d certificates are to be replaced before %s; their clients learn it when they next ask.", answer.GetCount(), stamp(request.GetBefore()))
+	a.note("To be replaced before %[2]s: %[1]s; clients learn it when they next ask.", counted(int(answer.GetCount()), "certificate"), stamp(request.GetBefore()))
 	return a.print(answer, a.certificateRows(answer.GetCertificates()))
+}
+
+// passedOver says what is selected, in use, and not acted on.
+func (a *app) passedOver(answer *pb.ReplaceCertificatesResponse) {
+	if n := int(answer.GetNotAcme()); n > 0 {
+		a.note("Passed over: %s not issued over ACME, which no client will ask about; such as the server's own and those of cert issue.", counted(n, "certificate"))
+	}
+	if n := int(answer.GetSuperseded()); n > 0 {
+		a.note("Passed over: %s superseded, replaced already.", counted(n, "certificate"))
+	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// manCommand is hidden: packagers use it.
+// manCommand is for packagers.
 func manCommand(a *app) *cobra.Command {
 	cmd := leaf{
 		use: "man DIR", short: "Write the man pages into a folder",
@@ -35,7 +35,6 @@ certwright man /usr/local/share/man/man1`,
 			return err
 		},
 	}.command()
-	cmd.Hidden = true
 	cmd.ValidArgsFunction = nil
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -111,7 +112,7 @@ func (f *queryFlags) print(a *app, cert *x509.Certificate, answer ocsp.Answer) e
 	}
 	doc := ocspAnswer{
 		Status: answer.Status, Reason: answer.Reason, ThisUpdate: answer.ThisUpdate, Fresh: answer.Fresh,
-		Responder: "the issuer", URL: f.url, Certificate: cert.SerialNumber.Text(16),
+		Responder: "the issuer", URL: f.url, Certificate: fmt.Sprintf("%032x", cert.SerialNumber),
 	}
 	if answer.Responder != nil {
 		doc.Responder = "a responder certificate of the issuer"

@@ -92,14 +92,20 @@ func spaceMessage(s storage.Space) *pb.Storage {
 }
 
 func (a *app) printSpace(s *pb.Storage) error {
-	if a.format == "wide" || a.format == "csv" {
-		r := rows{columns: columnsOf("part", "rows", "size", "used")}
-		for _, b := range s.GetBuckets() {
-			r.add(b.GetName(), b.GetName(), strconv.FormatUint(b.GetRows(), 10), sizeText(b.GetSize()), sizeText(b.GetUsed()))
-		}
-		return a.print(s, r)
+	parts := rows{columns: columnsOf("part", "rows", "size", "used")}
+	for _, b := range s.GetBuckets() {
+		parts.add(b.GetName(), b.GetName(), strconv.FormatUint(b.GetRows(), 10), sizeText(b.GetSize()), sizeText(b.GetUsed()))
+	}
+	if a.format == "csv" {
+		return a.print(s, parts)
 	}
 	r := rows{portrait: true, columns: columnsOf("Format", "Size", "Free in it", "Left on the disk", "Reserve for revocations")}
 	r.add(sizeText(s.GetSize()), strconv.FormatUint(uint64(s.GetFormat()), 10), sizeText(s.GetSize()), sizeText(s.GetFree()), sizeText(s.GetDiskFree()), sizeText(s.GetReserve()))
-	return a.print(s, r)
+	if err := a.print(s, r); err != nil || a.format != "wide" {
+		return err
+	}
+	if err := a.write("\n"); err != nil {
+		return err
+	}
+	return a.print(s, parts)
 }

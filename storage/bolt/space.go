@@ -40,9 +40,13 @@ func (s *Store) Space(ctx context.Context) (storage.Space, error) {
 				return err
 			}
 			st := tx.Bucket([]byte(b)).Stats()
-			out.Buckets = append(out.Buckets, storage.BucketSpace{
+			part := storage.BucketSpace{
 				Name: string(b), Rows: uint64(st.KeyN), Size: uint64(st.BranchAlloc + st.LeafAlloc), Used: uint64(st.BranchInuse + st.LeafInuse),
-			})
+			}
+			if part.Size == 0 { // a small part stands in the page that names it
+				part.Size, part.Used = uint64(st.InlineBucketInuse), uint64(st.InlineBucketInuse)
+			}
+			out.Buckets = append(out.Buckets, part)
 			taken += uint64(st.BranchAlloc + st.LeafAlloc)
 		}
 		out.Free = out.Size - min(taken, out.Size)

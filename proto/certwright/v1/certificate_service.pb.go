@@ -838,8 +838,8 @@ func (x *Refusal) GetDetail() string {
 // ReplaceCertificatesRequest selects certificates.
 type ReplaceCertificatesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// AIP-160 filter over the fields of a certificate. Of what it selects, certificates that are
-	// issued, not revoked and not expired count.
+	// AIP-160 filter over the fields of a certificate. Of what it selects, certificates that an
+	// ACME client has and that are issued, not revoked, not expired and not superseded count.
 	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	// When all are to be replaced.
 	Before *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
@@ -915,7 +915,12 @@ type ReplaceCertificatesResponse struct {
 	// How many certificates are to be replaced.
 	Count int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
 	// The first 1000 of them.
-	Certificates  []*Certificate `protobuf:"bytes,2,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	Certificates []*Certificate `protobuf:"bytes,2,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// How many that are in use were selected and are passed over: they were not issued over ACME,
+	// so that no client asks when to renew them.
+	NotAcme int32 `protobuf:"varint,3,opt,name=not_acme,json=notAcme,proto3" json:"not_acme,omitempty"`
+	// How many that are in use were selected and are passed over: they were replaced already.
+	Superseded    int32 `protobuf:"varint,4,opt,name=superseded,proto3" json:"superseded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -962,6 +967,20 @@ func (x *ReplaceCertificatesResponse) GetCertificates() []*Certificate {
 		return x.Certificates
 	}
 	return nil
+}
+
+func (x *ReplaceCertificatesResponse) GetNotAcme() int32 {
+	if x != nil {
+		return x.NotAcme
+	}
+	return 0
+}
+
+func (x *ReplaceCertificatesResponse) GetSuperseded() int32 {
+	if x != nil {
+		return x.Superseded
+	}
+	return 0
 }
 
 // ListRefusalsRequest selects refusals.
@@ -1165,10 +1184,14 @@ const file_certwright_v1_certificate_service_proto_rawDesc = "" +
 	"\x06filter\x18\x01 \x01(\tB\x03\xe0A\x02R\x06filter\x127\n" +
 	"\x06before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x02R\x06before\x12,\n" +
 	"\x0fexplanation_url\x18\x03 \x01(\tB\x03\xe0A\x01R\x0eexplanationUrl\x12(\n" +
-	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"s\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\xae\x01\n" +
 	"\x1bReplaceCertificatesResponse\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x05R\x05count\x12>\n" +
-	"\fcertificates\x18\x02 \x03(\v2\x1a.certwright.v1.CertificateR\fcertificates\"x\n" +
+	"\fcertificates\x18\x02 \x03(\v2\x1a.certwright.v1.CertificateR\fcertificates\x12\x19\n" +
+	"\bnot_acme\x18\x03 \x01(\x05R\anotAcme\x12\x1e\n" +
+	"\n" +
+	"superseded\x18\x04 \x01(\x05R\n" +
+	"superseded\"x\n" +
 	"\x13ListRefusalsRequest\x12 \n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
 	"\n" +

@@ -73,6 +73,16 @@ func (r Report) of(kind, subject, format string, args ...any) {
 // nothing is shown by it, and it can be tried again.
 var ErrUnavailable = errors.New("it cannot be read now")
 
+// LockedError says that another program works in an auditor's folder.
+type LockedError struct{ Dir string }
+
+func (e *LockedError) Error() string {
+	return "another certwright-audit works in " + e.Dir + ": stop it, or name another folder with --state"
+}
+
+// Is makes it an ErrUnavailable: it can be tried again.
+func (e *LockedError) Is(target error) bool { return target == ErrUnavailable }
+
 // errServed is in the chain of errors of what was served and is not in the signed
 // tree.
 var errServed = errors.New("it is not what the signed tree holds")

@@ -104,16 +104,31 @@ func TestShown(t *testing.T) {
 		"1.pem": append(encode(logged), encode(w.ca)...), "2.der": logged.Raw, "sub/3.pem": append(encode(unlogged), encode(unlogged)...),
 		"4.pem": encode(changed), "5.pem": encode(subordinate), "6.pem": encode(foreign), "7.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
 		"8.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: logged.Raw[:100]}), "9.txt": []byte("notes"), "a.huge": make([]byte, 1<<20+1),
+		"b.crt": []byte("\x00\x01random"), "c.CRT": nil, "d.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), "e.txt": encode(logged)[:200],
 	} {
 		check(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
+	for name, to := range map[string]string{"l.crt": "nowhere", "m.txt": "nowhere", "n": "sub/3.pem"} {
+		check(t, os.Symlink(to, filepath.Join(dir, name)))
+	}
 	a.found = nil
-	shown, err := book.ReadShown(t.Context(), dir, func(f book.Finding) { a.found = append(a.found, f) })
+	keep := func(f book.Finding) { a.found = append(a.found, f) }
+	shown, err := book.ReadShown(t.Context(), dir, keep)
 	check(t, err)
-	want(t, lines(a.found), "unreadable "+dir+"/8.pem", "unreadable "+dir+"/a.huge")
+	var unread []string
+	for _, name := range []string{"8.pem", "a.huge", "b.crt", "c.CRT", "e.txt", "l.crt"} {
+		unread = append(unread, "unreadable "+filepath.Join(dir, name)+": ")
+	}
+	want(t, lines(a.found), unread...)
+	for _, name := range []string{"7.key", "9.txt", "b.crt", "c.CRT"} { // what is named must have one
+		a.found = nil
+		if _, err := book.ReadShown(t.Context(), filepath.Join(dir, name), keep); err != nil || len(a.found) != 1 || a.found[0].Kind != book.KindUnread {
+			t.Errorf("%s alone: %v %v", name, a.found, err)
+		}
+	}
 	a.found = nil
 	check(t, a.Lookup(shown))
-	want(t, lines(a.found), "other-tbs entry 3 "+dir+"/4.pem", "unlogged "+dir+"/5.pem", "unlogged "+dir+"/6.pem", "unlogged "+dir+"/sub/3.pem")
+	want(t, lines(a.found), "other-tbs entry 3 "+dir+"/4.pem", "unlogged "+dir+"/5.pem", "unlogged "+dir+"/6.pem", "unlogged "+dir+"/n")
 
 	ours, others := book.Ours(shown, []*x509.Certificate{w.ca})
 	if others != 1 || len(ours) != len(shown)-1 {

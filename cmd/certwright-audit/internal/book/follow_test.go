@@ -206,6 +206,49 @@ func TestInterrupted(t *testing.T) {
 	same(t, tree, state)
 }
 
+// TestCopyGone takes files out of the auditor's copy: they come back, and it is said.
+func TestCopyGone(t *testing.T) {
+	w := newWorld(t)
+	w.actions(900)
+	tree, state := t.TempDir(), filepath.Join(t.TempDir(), "state")
+	w.publish(tree)
+	first := w.auditor(state, nil, book.Folder(tree))
+	want(t, w.step(first))
+	if len(first.noticed) > 0 {
+		t.Errorf("a new copy: %q", first.noticed)
+	}
+	check(t, first.Close())
+	for _, gone := range []string{"tile", "checkpoint", "tile/entries/001", "tile/0/000", "tile/1", "tile/entries/003.p"} {
+		check(t, os.RemoveAll(filepath.Join(state, gone)))
+		a := w.auditor(state, nil, book.Folder(tree))
+		want(t, w.step(a))
+		if len(a.noticed) != 1 || !strings.Contains(a.noticed[0], gone) {
+			t.Errorf("%s is gone: %q", gone, a.noticed)
+		}
+		if want(t, w.step(a)); len(a.noticed) > 0 {
+			t.Errorf("%s is there again: %q", gone, a.noticed)
+		}
+		check(t, a.Close())
+		same(t, tree, state)
+	}
+	// While the ledger grows, and with a source that has nothing more than checkpoints.
+	check(t, os.RemoveAll(filepath.Join(state, "tile")))
+	w.actions(300)
+	w.publish(tree)
+	aside := filepath.Join(t.TempDir(), "entries")
+	check(t, os.Rename(filepath.Join(tree, "tile/entries"), aside))
+	a := w.auditor(state, nil, book.Folder(tree))
+	if err := a.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "files of the copy") {
+		t.Errorf("nothing to fetch from: %v", err)
+	}
+	check(t, os.Rename(aside, filepath.Join(tree, "tile/entries")))
+	if want(t, w.step(a)); len(a.noticed) != 1 {
+		t.Errorf("it grew: %q", a.noticed)
+	}
+	check(t, a.Close())
+	same(t, tree, state)
+}
+
 // TestWrongKey shows a ledger of another key, and opens a folder with another key.
 func TestWrongKey(t *testing.T) {
 	w, stranger := newWorld(t), newWorld(t)

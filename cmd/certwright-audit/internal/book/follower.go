@@ -50,6 +50,7 @@ type Follower struct {
 	lock    *os.File
 	report  Report
 	found   int
+	checked time.Time // when the copy was last seen to be whole
 }
 
 // OpenFollower opens an auditor's folder.
@@ -62,7 +63,7 @@ func OpenFollower(c Config) (*Follower, error) {
 		return nil, err
 	}
 	f := &Follower{config: c, mirror: newMirror(c.Dir), lock: held}
-	f.report = f.keep
+	f.report = f.Keep
 	if err := f.load(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -106,8 +107,8 @@ func (f *Follower) Epoch() uint64 { return f.state.cp.Epoch }
 // Found counts the findings since the folder was opened.
 func (f *Follower) Found() int { return f.found }
 
-// keep writes a finding down before it is reported.
-func (f *Follower) keep(finding Finding) {
+// Keep writes a finding down before it is reported, and counts it.
+func (f *Follower) Keep(finding Finding) {
 	f.found++
 	err := f.write(findingsFile, struct {
 		Time time.Time `json:"time"`
@@ -276,6 +277,9 @@ const saveEvery = 64
 // read reads the entries up to the tree's size, each proven to be in it.
 func (f *Follower) read(ctx context.Context, t *tree) error {
 	s := f.state
+	if err := f.mend(ctx, t); err != nil {
+		return err
+	}
 	if s.edge.Size() == t.Size {
 		return nil
 	}

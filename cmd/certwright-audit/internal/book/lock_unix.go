@@ -4,7 +4,6 @@ package book
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -19,7 +18,7 @@ func lock(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another certwright-audit works in %s: %w", dir, ErrUnavailable)
+			return nil, &LockedError{dir}
 		}
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func describe(raw []byte) string {
 	text := fmt.Sprintf("%s of %s by %.64q", e.Kind, e.Time.Format(time.RFC3339Nano), e.Actor)
 	if i, err := entry.ParseIntent(e.Draft); err == nil {
 		if cert, err := parseTBS(i.TBS); err == nil {
-			text += fmt.Sprintf(" of the serial %x", cert.SerialNumber)
+			text += fmt.Sprintf(" of the serial %032x", cert.SerialNumber)
 		}
 	}
 	return text
@@ -212,13 +212,13 @@ func (f *Follower) intent(index uint64, e entry.Entry, i entry.Intent) error {
 	}
 	serial, ok := serialKey(cert.SerialNumber)
 	if !ok {
-		f.report.at(KindEntry, index, "", "the serial %x is not positive or has more than 128 bits", cert.SerialNumber)
+		f.report.at(KindEntry, index, "", "the serial %032x is not positive or has more than 128 bits", cert.SerialNumber)
 	}
 	record.serial = serial
 	if f.rules != nil {
 		who := Issued{Profile: i.Profile, Grant: i.Grant, Actor: e.Actor, Time: e.Time, Certificate: cert}
 		for _, what := range f.rules.Check(who) {
-			f.report.at(KindBounds, index, fmt.Sprintf("%x", cert.SerialNumber), "%s", what)
+			f.report.at(KindBounds, index, fmt.Sprintf("%032x", cert.SerialNumber), "%s", what)
 		}
 	}
 	return f.intents.add(record)

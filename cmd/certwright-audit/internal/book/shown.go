@@ -2,83 +2,15 @@ package book
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 )
 
 // Shown is a certificate that somebody has shown: it must be in the book.
 type Shown struct {
 	Where       string // a file, an address
 	Certificate *x509.Certificate
-}
-
-// The bounds of what is read of a folder of certificates.
-const (
-	maxCertificateFile = 1 << 20
-	maxShown           = 1_000_000
-)
-
-// ReadShown reads the certificates in a file or in all files of a folder, PEM or DER.
-// A file without any is passed over; one that has a block which is no certificate is
-// reported.
-func ReadShown(ctx context.Context, path string, report Report) ([]Shown, error) {
-	var all []Shown
-	err := filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !d.Type().IsRegular() && name != path {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		file, err := os.Open(name) //nolint:gosec // the auditor's own folder; what is no certificate is passed over
-		if err != nil {
-			return err
-		}
-		defer file.Close() //nolint:errcheck // only read
-		data, err := readAtMost(file, name, maxCertificateFile)
-		if err != nil {
-			report.of(KindUnread, name, "%v", err)
-			return nil
-		}
-		all = append(all, certificatesIn(name, data, report)...)
-		if len(all) > maxShown {
-			return fmt.Errorf("%s has more than %d certificates: give it in parts", path, maxShown)
-		}
-		return nil
-	})
-	return all, err
-}
-
-// certificatesIn reads the certificates of one file.
-func certificatesIn(name string, data []byte, report Report) []Shown {
-	if !bytes.Contains(data, []byte("-----BEGIN ")) {
-		if cert, err := x509.ParseCertificate(data); err == nil {
-			return []Shown{{name, cert}}
-		}
-		return nil // it is something else: a key, a note, a list
-	}
-	var all []Shown
-	for rest := data; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return all
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			report.of(KindUnread, name, "a certificate cannot be read: %v", err)
-			continue
-		}
-		all = append(all, Shown{name, cert})
-	}
 }
 
 // Ours tells those of the shown certificates that one of the issuers has signed, or
@@ -124,10 +56,10 @@ func (f *Follower) Lookup(shown []Shown) error {
 	for _, s := range missing {
 		hash := sha256.Sum256(s.Certificate.Raw)
 		if i, ok := other[s.Certificate]; ok && i.serial != ([16]byte{}) {
-			f.report.at(KindOtherTBS, i.index, s.Where, "the certificate %x of the serial %x is not what was recorded under this serial", hash[:8], s.Certificate.SerialNumber)
+			f.report.at(KindOtherTBS, i.index, s.Where, "the certificate %x of the serial %032x is not what was recorded under this serial", hash[:8], s.Certificate.SerialNumber)
 			continue
 		}
-		f.report.of(KindUnlogged, s.Where, "the certificate %x of the serial %x, subject %.128q, from %s, is not in the book of %d entries",
+		f.report.of(KindUnlogged, s.Where, "the certificate %x of the serial %032x, subject %.128q, from %s, is not in the book of %d entries",
 			hash[:8], s.Certificate.SerialNumber, s.Certificate.Subject, stamp(s.Certificate.NotBefore), f.state.edge.Size())
 	}
 	return err
@@ -164,7 +96,7 @@ func (f *Follower) Missing(shown []Shown) ([]Shown, error) {
 			missing = append(missing, s)
 		}
 		if i, ok := lost[n]; ok && f.config.Notice != nil {
-			f.config.Notice(Notice{Subject: s.Where, Detail: fmt.Sprintf("the certificate of the serial %x is in the book of epoch %d, at entry %d, which is lost to the ledger",
+			f.config.Notice(Notice{Subject: s.Where, Detail: fmt.Sprintf("the certificate of the serial %032x is in the book of epoch %d, at entry %d, which is lost to the ledger",
 				s.Certificate.SerialNumber, i.epoch, i.index)})
 		}
 	}
