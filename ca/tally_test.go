@@ -11,6 +11,7 @@ import (
 
 	"github.com/certwright/certwright/ca/tally"
 	"github.com/certwright/certwright/ca/x509cert"
+	"github.com/certwright/certwright/storage"
 )
 
 // openTally counts from now on, as the server does.
@@ -124,6 +125,49 @@ func TestTallySeesAnotherKey(t *testing.T) {
 	endTally(t, c)
 	w.reopen(t)
 	wantCount(t, w.openTally(t), want)
+}
+
+// endingStore has the run end while a count is being stored.
+type endingStore struct {
+	tally.Store
+	during func()
+	deaf   bool // the outcome is not heard of
+}
+
+func (s *endingStore) Commit(ctx context.Context, u storage.Unit) (storage.Receipt, error) {
+	r, err := s.Store.Commit(ctx, u)
+	if during := s.during; during != nil {
+		s.during = nil
+		during()
+		if s.deaf {
+			return r, storage.ErrUnknownOutcome
+		}
+		return r, errors.Join(err, ctx.Err())
+	}
+	return r, err
+}
+
+// TestTallyEndsWhileStoring: an orderly end writes the count down even if it comes
+// while one is being stored.
+func TestTallyEndsWhileStoring(t *testing.T) {
+	for _, deaf := range []bool{false, true} {
+		w := newWorld(t, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		store := &endingStore{Store: w.store, deaf: deaf, during: func() {
+			w.issueMany(t, 1)
+			cancel()
+		}}
+		c, err := tally.Open(ctx, tally.Config{Store: store, Signatures: w.CertificateSignatures, Interval: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.issueMany(t, 2)
+		if err := c.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		w.reopen(t)
+		wantCount(t, w.openTally(t), tally.Count{Signatures: 3, Intents: 3})
+	}
 }
 
 // TestTallyAfterKill: what a killed run had not written down is told apart, and is no

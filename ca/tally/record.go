@@ -67,8 +67,12 @@ func (t *Tally) save(ctx context.Context, ended bool) error {
 	next := t.now
 	next.Ended = ended
 	stored, version, err := read(ctx, t.config.Store)
-	if err != nil || stored == next && version == t.version {
+	if err != nil {
 		return err
+	}
+	// Nobody else writes it: another version is of a commit whose outcome was not heard of.
+	if t.version = version; stored == next {
+		return nil
 	}
 	data, err := json.Marshal(body{
 		Size: next.Size, Signatures: next.Signatures, Intents: next.Intents, Abandoned: next.Abandoned,

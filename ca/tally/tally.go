@@ -133,7 +133,7 @@ func (t *Tally) Count() Count {
 func (t *Tally) Run(ctx context.Context) error {
 	ticker := time.NewTicker(t.config.Interval)
 	defer ticker.Stop()
-	t.look(ctx, false)
+	t.whole(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -142,9 +142,17 @@ func (t *Tally) Run(ctx context.Context) error {
 			t.look(final, true)
 			return nil
 		case <-ticker.C:
-			t.look(ctx, false)
+			t.whole(ctx)
 		}
 	}
+}
+
+// whole is a look that an end does not cut off: a count that is on its way to the
+// store would be in the way of the last one.
+func (t *Tally) whole(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.config.Interval)
+	defer cancel()
+	t.look(ctx, false)
 }
 
 // look compares once and keeps the result; what fails is tried again.

@@ -70,7 +70,7 @@ func completeness(c *pb.Completeness) string {
 		text += fmt.Sprintf(", %d of them given up", n)
 	}
 	if n := c.GetUncounted(); n > 0 {
-		text += fmt.Sprintf("; %d intents of runs that were killed are not compared", n)
+		text += fmt.Sprintf("; %d intents of runs that were killed, or that a backup or a copy has brought back, are not compared", n)
 	}
 	if d := c.GetDifference(); d != 0 {
 		text = fmt.Sprintf("they differ by %+d: ", d) + text
