@@ -181,7 +181,7 @@ func TestAddCheckpoint(t *testing.T) {
 func TestTwoOnOneMemory(t *testing.T) {
 	w := newWorld(t)
 	again := func() (*witness.Witness, error) {
-		return witness.Open(witness.Config{Signer: w.signer, Logs: []note.Verifier{w.logKey}, Dir: w.dir})
+		return witness.Open(witness.Config{Signer: w.signer, Logs: []book.Key{w.logKey}, Dir: w.dir})
 	}
 	if _, err := again(); err == nil || !strings.Contains(err.Error(), w.dir) {
 		t.Errorf("a second witness: %v", err)
