@@ -41,28 +41,11 @@ func ReadShown(ctx context.Context, path string, report Report) ([]Shown, error)
 		if err != nil || d.IsDir() {
 			return err
 		}
-		info, err := os.Stat(name)
-		if err == nil && info.IsDir() {
-			if named {
-				return fmt.Errorf("%s is a link to a folder: name the folder itself", name)
-			}
-			return nil
-		}
-		expected := named || slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
-		if err == nil && !info.Mode().IsRegular() && !named {
-			return nil
-		}
-		var data []byte
-		if err == nil {
-			data, err = readShownFile(name)
-		}
+		found, err := readOne(name, named, report)
+		all = append(all, found...)
 		if err != nil {
-			if expected || !errors.Is(err, fs.ErrNotExist) { // a file may go while the folder is read
-				report.of(KindUnread, name, "%v", err)
-			}
-			return nil
+			return err
 		}
-		all = append(all, certificatesIn(name, data, named, expected, report)...)
 		if len(all) > maxShown {
 			return fmt.Errorf("%s has more than %d certificates: give it in parts", path, maxShown)
 		}
@@ -71,8 +54,31 @@ func ReadShown(ctx context.Context, path string, report Report) ([]Shown, error)
 	return all, err
 }
 
+// readOne reads one file of a folder, or the one that was named.
+func readOne(name string, named bool, report Report) ([]Shown, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && info.IsDir() && named:
+		return nil, fmt.Errorf("%s is a link to a folder: name the folder itself", name)
+	case err == nil && !info.Mode().IsRegular() && !named:
+		return nil, nil
+	}
+	expected := named || slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
+	var data []byte
+	if err == nil {
+		data, err = readShownFile(name)
+	}
+	if err != nil {
+		if expected || !errors.Is(err, fs.ErrNotExist) { // a file may go while the folder is read
+			report.of(KindUnread, name, "%v", err)
+		}
+		return nil, nil
+	}
+	return certificatesIn(name, data, named, expected, report), nil
+}
+
 func readShownFile(name string) ([]byte, error) {
-	file, err := os.Open(name) //nolint:gosec // the auditor's own folder; what is no certificate is passed over
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
