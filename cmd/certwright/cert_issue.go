@@ -80,13 +80,8 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 	base := fileBase(names[0])
 	files := &fileSet{dir: f.out, force: f.force}
 	defer files.discard()
-	if !f.dryRun { // before the server is asked: what could not be kept is not issued
-		if err := os.MkdirAll(f.out, 0o750); err != nil {
-			return err
-		}
-		if err := files.vacant(f.files(base, base+".key")...); err != nil {
-			return err
-		}
+	if err := f.makeRoom(files, base); err != nil {
+		return err
 	}
 	key, err := newKey(f.key)
 	if err != nil {
@@ -131,6 +126,18 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 	}
 	a.note("Next: %s", a.opensslVerify(filepath.Join(f.out, base)))
 	return f.proofCame(certificate)
+}
+
+// makeRoom makes sure, before the server is asked, that the files can be kept: what
+// could not be is not issued.
+func (f *issueFlags) makeRoom(files *fileSet, base string) error {
+	if f.dryRun {
+		return nil
+	}
+	if err := os.MkdirAll(f.out, 0o750); err != nil {
+		return err
+	}
+	return files.vacant(f.files(base, base+".key")...)
 }
 
 // isFor tells a certificate for this key from any other, before it is kept.
