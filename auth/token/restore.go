@@ -21,19 +21,24 @@ import (
 type Restorer struct {
 	store storage.RecordReader
 	lost  map[string]bool
+	gone  map[string]bool // an earlier recovery lost them, and its entry comes back
 }
 
 // NewRestorer reads from the store into which entries come back.
 func NewRestorer(store storage.RecordReader) *Restorer {
-	return &Restorer{store: store, lost: map[string]bool{}}
+	return &Restorer{store: store, lost: map[string]bool{}, gone: map[string]bool{}}
 }
 
 // Back takes up an entry that comes back; raw is its encoding.
 func (r *Restorer) Back(e entry.Entry, body entry.Body) ([]storage.Command, error) {
 	switch b := body.(type) {
 	case entry.Action:
-		if b.Action == actionCreated || b.Action == actionRevoked {
+		switch b.Action {
+		case actionCreated, actionRevoked:
 			r.lost[b.Target] = true
+		case actionLost:
+			r.gone[b.Target] = true
+			delete(r.lost, b.Target)
 		}
 	case entry.Intent:
 		id, ok := strings.CutPrefix(e.Actor, string(identity.Token)+":")
@@ -64,11 +69,15 @@ func (r *Restorer) Last(ctx context.Context, actor string, all bool) ([]storage.
 			return nil, err
 		}
 		out = append(out, storage.AppendEntry{Entry: d})
-		switch _, err := r.store.Record(ctx, collection, id); {
-		case err == nil:
-			out = append(out, storage.DeleteRecord{Collection: collection, ID: id, IfVersion: storage.AnyVersion})
-		case !errors.Is(err, storage.ErrNotFound):
-			return nil, err
+	}
+	for _, ids := range []map[string]bool{r.lost, r.gone} {
+		for _, id := range slices.Sorted(maps.Keys(ids)) {
+			switch _, err := r.store.Record(ctx, collection, id); {
+			case err == nil:
+				out = append(out, storage.DeleteRecord{Collection: collection, ID: id, IfVersion: storage.AnyVersion})
+			case !errors.Is(err, storage.ErrNotFound):
+				return nil, err
+			}
 		}
 	}
 	return out, nil
@@ -83,7 +92,9 @@ func (r *Restorer) loseAll(ctx context.Context) error {
 			return err
 		}
 		for _, stored := range page.Records {
-			r.lost[stored.ID] = true
+			if !r.gone[stored.ID] {
+				r.lost[stored.ID] = true
+			}
 		}
 		if after = page.Next; after == nil {
 			return nil
