@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,8 @@ func TestDamagedDatabase(t *testing.T) {
 		{"100 octets", whole[:100], "not a Certwright database"},
 		{"the roots alone", whole[:2*page], "database"},
 		{"a third", whole[:len(used)/3], "damaged"},
-		{"less the last page in use", whole[:(len(used)-1)/page*page], "cut off"},
+		// Which of the two depends on whether the page that is missing is one that opening needs.
+		{"less the last page in use", whole[:(len(used)-1)/page*page], "cut off|damaged"},
 		{"no roots", strings.Repeat("\x00", 2*page) + whole[2*page:], "not a Certwright database"},
 		{"older", older, "older copy"},
 		{"of another CA", foreign, "origin"},
@@ -67,7 +69,7 @@ func TestDamagedDatabase(t *testing.T) {
 			out := s.log.String()
 			s.stop()
 			inWords(t, out)
-			if tc.starts != "" && (err == nil || !strings.Contains(out, tc.starts)) {
+			if tc.starts != "" && (err == nil || !regexp.MustCompile(tc.starts).MatchString(out)) {
 				t.Errorf("it started, or does not say %q (%v):\n%s", tc.starts, err, out)
 			}
 			t.Logf("verify: %s\nserve: %s", firstLine(r.stdout+r.stderr), firstLine(out))
