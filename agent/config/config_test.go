@@ -1,0 +1,161 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certwright/certwright/policy"
+)
+
+const small = `
+server: ca.internal
+ca_file: root.crt
+auth: {token_file: token}
+certificates:
+  - name: web
+    names: [web.internal]
+`
+
+func TestSmall(t *testing.T) {
+	c, err := Parse("/etc/certwright/agent.yaml", []byte(small))
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := c.Certificates[0]
+	if c.State != "/var/lib/certwright-agent" || c.CAFile != "/etc/certwright/root.crt" || c.TriesPerHour != 6 || c.Log.Level != "info" ||
+		web.Folder != "/var/lib/certwright-agent/certificates/web" || web.Auth.TokenFile != "/etc/certwright/token" ||
+		web.Key.Type != "ecdsa-p256" || web.Mode != 0o600 || web.PublicMode != 0o600 || web.Files.Fullchain != "fullchain.pem" ||
+		web.Files.Combined != "" || web.Hook.Timeout != policy.Duration(30*time.Second) || web.Source != Certwright {
+		t.Errorf("%+v", c)
+	}
+	if c.Find("web") != &c.Certificates[0] || c.Find("db") != nil {
+		t.Error("Find")
+	}
+}
+
+func TestWhole(t *testing.T) {
+	c, err := Parse("/etc/a.yaml", []byte(`
+state: state
+server: https://ca.internal:8444
+ca_file: root.crt
+auth: {cert_file: device.crt, key_file: device.key}
+acme:
+  directory: https://ca.internal/acme/directory
+  email: ops@internal
+  agree_terms: true
+  eab_key_id: k
+  eab_key_file: eab.key
+  webroot: /var/www
+metrics: "[::1]:9464"
+tries_per_hour: 12
+log: {level: debug, format: json}
+certificates:
+  - name: web
+    source: acme
+    names: [web.internal, 10.0.0.1]
+    mode: 0640
+    public_mode: "0644"
+    file_group: ssl-cert
+    folder: /etc/nginx/tls
+    key: {type: rsa-2048, reuse: true}
+    hook: {command: [systemctl, reload, nginx], timeout: 1m}
+  - name: api
+    names: ["spiffe://internal/api"]
+    profile: workload
+    owner: team-a
+    labels: {purpose: api}
+    validity: 1h
+    files: {key: "", cert: "", chain: "", fullchain: "", combined: all.pem}
+    reload: {signal: HUP, pid_file: /run/api.pid}
+    auth: {token_command: [fetch, token]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, api := c.Certificates[0], c.Certificates[1]
+	if c.State != "/etc/state" || web.Mode != 0o640 || web.PublicMode != 0o644 || web.Auth.CertFile != "/etc/device.crt" || !web.Key.Reuse ||
+		c.ACME.CAFile != "/etc/root.crt" || c.ACME.TrustFile != "/etc/root.crt" || c.ACME.Challenge != "http-01" ||
+		!reflect.DeepEqual(api.Auth, Auth{TokenCommand: []string{"fetch", "token"}}) || api.Files != (Files{Combined: "all.pem"}) {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestFaults: each fault is told with its line and key.
+func TestFaults(t *testing.T) {
+	for name, test := range map[string]struct{ old, new, want string }{
+		"unknown key":         {"server:", "servr:", `a.yaml:2: servr: unknown key "servr"; did you mean "server"?`},
+		"no roots":            {"ca_file: root.crt\n", "", "ca_file: without the roots"},
+		"no server":           {"server: ca.internal\n", "", "server: there is no server to ask"},
+		"plain http":          {"server: ca.internal", "server: http://ca.internal", "a.yaml:2: server: server \"http://ca.internal\""},
+		"no certificates":     {"certificates:\n  - name: web\n    names: [web.internal]\n", "", "certificates: there is no certificate to keep"},
+		"a bad name":          {"[web.internal]", "[web..internal]", "a.yaml:7: certificates[0].names[0]: "},
+		"no names":            {"[web.internal]", "[]", "a.yaml:7: certificates[0].names: so many names"},
+		"a path as name":      {"name: web", "name: ../web", "certificates[0].name: it is not a name"},
+		"two ways":            {"token_file: token", "token_file: token, token_command: [x]", "auth: there is more than one way"},
+		"half a pair":         {"token_file: token", "cert_file: c", "auth.cert_file: cert_file and key_file belong together"},
+		"open key":            {"name: web", "name: web\n    mode: 0644", "certificates[0].mode: with these permissions"},
+		"no mode":             {"name: web", "name: web\n    mode: rw", "certificates[0].mode: permissions are three or four octal digits"},
+		"a program":           {"name: web", "name: web\n    mode: 0700", "certificates[0].mode: with these"},
+		"metrics for all":     {"server:", "metrics: 0.0.0.0:1\nserver:", "metrics: metrics are for this machine only"},
+		"a path as file":      {"name: web", "name: web\n    files: {key: ../x}", "certificates[0].files.key: it is not a name"},
+		"the link as file":    {"name: web", "name: web\n    files: {key: current}", "certificates[0].files.key: it is not a name"},
+		"two files, one name": {"name: web", "name: web\n    files: {key: cert.pem}", "certificates[0].files.cert: two files have this name"},
+		"no key":              {"name: web", "name: web\n    files: {key: \"\"}", "certificates[0].files: the files must hold key and certificate"},
+		"a long hook":         {"name: web", "name: web\n    hook: {command: [x], timeout: 1h}", "certificates[0].hook.timeout: a hook cannot"},
+		"a signal":            {"name: web", "name: web\n    reload: {signal: KILL, pid_file: x}", "certificates[0].reload.signal: \"KILL\" is not known"},
+		"half a reload":       {"name: web", "name: web\n    reload: {signal: HUP}", "certificates[0].reload: signal and pid_file"},
+		"a source":            {"name: web", "name: web\n    source: vault", "certificates[0].source: \"vault\" is not known"},
+		"a kind of key":       {"name: web", "name: web\n    key: {type: dsa}", "certificates[0].key.type: \"dsa\" is not known"},
+		"twice":               {"  - name: web", "  - {name: web, names: [x.internal]}\n  - name: web", "certificates[1].name: two certificates"},
+		"one folder":          {"  - name: web", "  - {name: a, names: [x.internal], folder: /x}\n  - {name: b, names: [x.internal], folder: /x/}\n  - name: web", "certificates[1].folder: two certificates"},
+		"no directory":        {"name: web", "name: web\n    source: acme", "acme.directory: it is not the URL"},
+		"an open directory":   {"certificates:", "acme: {directory: \"http://ca/d\"}\ncertificates:\n  - {name: a, names: [x.internal], source: acme}", "acme.directory: it is not the URL of a directory over https"},
+		"owner by ACME":       {"certificates:", "acme: {directory: \"https://ca/d\"}\ncertificates:\n  - {name: a, names: [x.internal], source: acme, owner: x}", "certificates[0].source: by ACME there are neither"},
+		"dns without program": {"certificates:", "acme: {directory: \"https://ca/d\", challenge: dns-01}\ncertificates:\n  - {name: a, names: [x.internal], source: acme}", "acme.dns_command: dns-01 needs"},
+		"too often":           {"server:", "tries_per_hour: 100\nserver:", "tries_per_hour: it is out of bounds"},
+		"a long command":      {"token_file: token", "token_command: [\"" + strings.Repeat("x", 5000) + "\"]", "auth.token_command: it is not a command"},
+	} {
+		text := strings.Replace(small, test.old, test.new, 1)
+		if text == small {
+			t.Fatalf("%s: nothing was changed", name)
+		}
+		_, err := Parse("a.yaml", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "agent.yaml")
+	if _, err := Load(file); err == nil {
+		t.Error("a file that is not there")
+	}
+	if err := os.WriteFile(file, []byte(small), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Repeat("# much\n", 1<<18)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("a huge file: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(small))
+	f.Add([]byte("certificates: [{}]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse("a.yaml", data)
+		if err == nil && (len(c.Certificates) == 0 || !filepath.IsAbs(c.Certificates[0].Folder)) {
+			t.Errorf("%q was read to %+v", data, c)
+		}
+	})
+}
