@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -46,6 +45,10 @@ type Config struct {
 	// GetClientCertificate gives the certificate that the client shows in TLS; nil:
 	// none. It is asked at each handshake.
 	GetClientCertificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	// Tries is how often a call is made at most that finds the server unavailable, with
+	// random waits that grow. Only calls that do no harm twice are made again: those that
+	// read, and those with a request ID. 0: once.
+	Tries int
 	// UserAgent of the calls; optional.
 	UserAgent string
 }
@@ -63,6 +66,9 @@ func Dial(ctx context.Context, c Config) (*grpc.ClientConn, error) {
 	}
 	if c.Token != nil {
 		options = append(options, grpc.WithPerRPCCredentials(bearer{c.Token}))
+	}
+	if c.Tries > 1 {
+		options = append(options, grpc.WithChainUnaryInterceptor(retrying(c.Tries)))
 	}
 	if path, ok := strings.CutPrefix(c.Server, "unix:"); ok {
 		return dialSocket(strings.TrimPrefix(path, "//"), options)
@@ -139,14 +145,11 @@ func (c *Config) tls(address string) (*tls.Config, error) {
 	case c.CAFile != "" && c.Fingerprint != "":
 		return nil, errors.New("a CA file and a fingerprint: give one of them")
 	case c.CAFile != "":
-		data, err := os.ReadFile(c.CAFile)
+		roots, err := readRoots(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("CA file: %w", err)
+			return nil, err
 		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("CA file %s holds no certificate in PEM", c.CAFile)
-		}
+		config.RootCAs = poolOf(roots)
 	case c.Fingerprint != "":
 		want, err := ParseFingerprint(c.Fingerprint)
 		if err != nil {

@@ -36,7 +36,7 @@ func TestDialRefuses(t *testing.T) {
 	}{
 		{Config{Server: "http://x"}, "is not https://"},
 		{Config{Server: "unix:"}, "names no socket"},
-		{Config{Server: "x", CAFile: empty}, "holds no certificate"},
+		{Config{Server: "x", CAFile: empty}, "no certificate in PEM"},
 		{Config{Server: "x", CAFile: empty + "x"}, "no such file"},
 		{Config{Server: "x", Fingerprint: "sha256:12"}, "64 hexadecimal digits"},
 		{Config{Server: "x", Fingerprint: strings.Repeat("0", 64)}, "64 hexadecimal digits"},

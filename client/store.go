@@ -1,0 +1,209 @@
+package client
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/certwright/certwright/client/schedule"
+)
+
+const (
+	// fileName is the file in the folder: key, certificate and chain in one, which
+	// change together.
+	fileName = "identity.pem"
+	maxFile  = 256 << 10
+)
+
+// find takes up the certificate in the folder, if it is what is wished for and not past
+// its end. What is in another's hands, or readable for others, is an error.
+func (k *Keeper) find() error {
+	if k.wish.Folder == "" {
+		return nil
+	}
+	path := filepath.Join(k.wish.Folder, fileName)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s holds a private key and has the permissions %o: remove it, its key was readable by others", path, info.Mode().Perm())
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return err
+	}
+	k.take(text, info.ModTime())
+	return nil
+}
+
+// take takes up what a file has; what does not fit is as if it were not there.
+func (k *Keeper) take(text []byte, stored time.Time) {
+	kept, err := parseIdentity(text)
+	if err != nil || kept.tag != k.wish.tag() {
+		return
+	}
+	roots, err := k.wish.knownRoots(kept.root)
+	if err != nil || k.wish.fits(kept.certificate, poolOf(roots)) != nil || wall().After(kept.certificate.Leaf.NotAfter) {
+		return
+	}
+	leaf := kept.certificate.Leaf
+	k.held.Store(newHeld(kept.certificate, roots))
+	k.plan = k.rules.Renewed(schedule.Plan{}, leaf.NotBefore, leaf.NotAfter, within(stored.Round(0), leaf.NotBefore, wall()))
+	k.tell(Event{Kind: Found})
+}
+
+// knownRoots are the roots that can be had without a server.
+func (w *Wish) knownRoots(kept *x509.Certificate) ([]*x509.Certificate, error) {
+	if w.CA.CAFile != "" {
+		return readRoots(w.CA.CAFile)
+	}
+	want, err := ParseFingerprint(w.CA.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	if kept == nil || Fingerprint(kept) != "sha256:"+hex.EncodeToString(want) {
+		return nil, errors.New("the root that was kept is not that of the fingerprint")
+	}
+	return []*x509.Certificate{kept}, nil
+}
+
+// tag is the same for the same wish.
+func (w *Wish) tag() string {
+	text, err := json.Marshal([]any{w.CA.Server, w.names(), w.Profile, w.Owner, w.Labels, w.Validity, w.Key})
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// keep writes the certificate into the folder: the file is there whole, or as it was.
+func (w *Wish) keep(h *held) (err error) {
+	if w.Folder == "" {
+		return nil
+	}
+	text, err := w.encodeIdentity(h)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(w.Folder, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(w.Folder, ".identity-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), filepath.Join(w.Folder, fileName)); err != nil {
+		return err
+	}
+	d, err := os.Open(w.Folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// The blocks that a kept identity has besides its key and certificates.
+const (
+	tagType  = "CERTWRIGHT WISH"
+	rootType = "CERTWRIGHT ROOT" // if a fingerprint pins it
+)
+
+// identity is what is kept.
+type identity struct {
+	certificate *tls.Certificate
+	root        *x509.Certificate // nil: not kept
+	tag         string
+}
+
+func (w *Wish) encodeIdentity(h *held) ([]byte, error) {
+	key, ok := h.certificate.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("there is no private key")
+	}
+	text, err := EncodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := hex.DecodeString(w.tag())
+	if err != nil {
+		return nil, err
+	}
+	var blocks []*pem.Block
+	for _, der := range h.certificate.Certificate {
+		blocks = append(blocks, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}
+	if w.CA.Fingerprint != "" {
+		blocks = append(blocks, &pem.Block{Type: rootType, Bytes: h.list[0].Raw})
+	}
+	for _, block := range append(blocks, &pem.Block{Type: tagType, Bytes: tag}) {
+		text = append(text, pem.EncodeToMemory(block)...)
+	}
+	return text, nil
+}
+
+// parseIdentity reads what encodeIdentity writes.
+func parseIdentity(text []byte) (*identity, error) {
+	if len(text) > maxFile {
+		return nil, errors.New("the file is too large")
+	}
+	kept := &identity{certificate: &tls.Certificate{}}
+	for rest := text; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if err := kept.add(block); err != nil {
+			return nil, err
+		}
+	}
+	if c := kept.certificate; c.PrivateKey == nil || len(c.Certificate) == 0 || len(c.Certificate) > maxChain {
+		return nil, errors.New("there are not a key and its certificates in it")
+	}
+	return kept, nil
+}
+
+func (i *identity) add(block *pem.Block) (err error) {
+	switch block.Type {
+	case "PRIVATE KEY":
+		i.certificate.PrivateKey, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "CERTIFICATE":
+		i.certificate.Certificate = append(i.certificate.Certificate, block.Bytes)
+	case rootType:
+		i.root, err = x509.ParseCertificate(block.Bytes)
+	case tagType:
+		i.tag = hex.EncodeToString(block.Bytes)
+	default:
+		return fmt.Errorf("there is a %.64q in it", block.Type)
+	}
+	return err
+}
