@@ -143,7 +143,7 @@ func TestRefused(t *testing.T) {
 				<-time.After(time.Minute)
 				p.set(func(p *paper) { p.windowErr, p.renewErr = err, err })
 				first := k.Status().Leaf.SerialNumber
-				time.Sleep(30 * time.Minute) // long before it is due
+				<-time.After(30 * time.Minute) // long before it is due
 				if k.Status().Leaf.SerialNumber.Cmp(first) == 0 || p.signs < 2 {
 					t.Errorf("revoked, and %d signed: %s", p.signs, kinds(*events))
 				}
