@@ -95,7 +95,7 @@ func (f *issueFlags) issue(ctx context.Context, a *app, names []identity.Identif
 		return err
 	}
 	if !f.dryRun {
-		text, err := keyPEM(key)
+		text, err := client.EncodeKey(key)
 		if err != nil {
 			return err
 		}
