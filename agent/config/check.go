@@ -186,6 +186,11 @@ func (c *Certificate) check(f faults, path string) {
 	}
 	c.checkHook(f, path)
 	c.Auth.check(f, path+"auth.")
+	for i, name := range c.Names {
+		if kind := Identify(name).Type; c.Source == ACMESource && kind != identity.DNS && kind != identity.IP {
+			f.say(fmt.Sprintf("%snames[%d]", path, i), name, "DNS names and IP addresses", "such a name cannot be had by ACME")
+		}
+	}
 	if c.Source == ACMESource && (c.Owner != "" || len(c.Labels) > 0 || c.Auth.Ways() > 0) {
 		f.say(path+"source", c.Source, Certwright, "by ACME there are neither owner nor labels nor auth: the account has them")
 	}

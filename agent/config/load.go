@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -141,4 +142,28 @@ func (c *Config) Find(name string) *Certificate {
 		}
 	}
 	return nil
+}
+
+// maxRoots is the largest file of roots that is read, in bytes.
+const maxRoots = 4 << 20
+
+// Roots reads a file of root certificates; nil for those of the system.
+func Roots(file string) (*x509.CertPool, error) {
+	if file == system {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxRoots))
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
+	}
+	return pool, nil
 }

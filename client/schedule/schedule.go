@@ -121,6 +121,15 @@ func (r Rules) Suggested(p Plan, w Window, askAgain time.Duration, now time.Time
 	return p
 }
 
+// Hurry makes the certificate due now, because it is no longer what is wanted. Waits
+// after failures, and the number of attempts, hold as before.
+func (r Rules) Hurry(p Plan, now time.Time) Plan {
+	if p.Due.After(now) {
+		p.Due, p.Window = now, Window{Start: now, End: now}
+	}
+	return p
+}
+
 // Unanswered notes that the CA did not say when: the window stays as it is.
 func (r Rules) Unanswered(p Plan, now time.Time) Plan {
 	p.Ask = now.Add(r.around(min(max(p.life()/10, minAsk), maxWait)))
@@ -160,6 +169,9 @@ func (r Rules) Next(p Plan, now time.Time) time.Time {
 	}
 	return next
 }
+
+// Recent is how many attempts count at this time.
+func (r Rules) Recent(p Plan, now time.Time) int { return len(r.recent(p, now)) }
 
 // recent are the attempts that count.
 func (r Rules) recent(p Plan, now time.Time) []time.Time {

@@ -1,0 +1,94 @@
+package direct
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/certwright/certwright/agent/source"
+	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
+)
+
+// maxText is the longest error text of a server that is kept.
+const maxText = 2000
+
+// failure says what a server's error means. Whether a certificate was made is only
+// known when the server has said no.
+func failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	st, ok := status.FromError(err)
+	if !ok {
+		return &source.Failure{Err: err}
+	}
+	f := &source.Failure{Refused: refused(st), Err: &answer{words: words(st), status: err}}
+	f.Rejected = f.Refused && (st.Code() == codes.Unauthenticated || st.Code() == codes.Unavailable)
+	for _, detail := range st.Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok && info.GetRetryDelay().CheckValid() == nil {
+			f.Wait = max(0, info.GetRetryDelay().AsDuration())
+		}
+	}
+	return f
+}
+
+// answer is what the server said, in one line; the status is kept for who wants to
+// know more.
+type answer struct {
+	words  string
+	status error
+}
+
+// Error is the line.
+func (a *answer) Error() string { return a.words }
+
+// Unwrap is the gRPC status.
+func (a *answer) Unwrap() error { return a.status }
+
+func refused(st *status.Status) bool {
+	switch st.Code() {
+	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
+		codes.FailedPrecondition, codes.OutOfRange, codes.Unimplemented:
+		return true
+	case codes.Unavailable:
+		// A certificate that is revoked, expired or unknown is refused by a TLS alert.
+		return strings.Contains(st.Message(), "remote error: tls:")
+	}
+	return false
+}
+
+// words is one line: what is wrong, every broken rule, what to do, the request ID.
+func words(st *status.Status) string {
+	text := st.Message()
+	if text == "" {
+		text = st.Code().String()
+	}
+	var more []string
+	for _, detail := range st.Details() {
+		switch d := detail.(type) {
+		case *certwrightv1.Violation:
+			more = append(more, fmt.Sprintf("%s: %s (%s)", d.GetReason(), d.GetDetail(), d.GetRule()))
+		case *errdetails.ErrorInfo:
+			if help := d.GetMetadata()["help"]; help != "" && !strings.Contains(text, help) {
+				text += "; " + help
+			}
+			if id := d.GetMetadata()["request_id"]; id != "" {
+				more = append(more, "request ID "+id)
+			}
+		}
+	}
+	text = strings.Join(append([]string{text}, more...), "; ")
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	return text
+}

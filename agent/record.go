@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/agent/config"
+	"github.com/certwright/certwright/agent/folder"
+	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/client/schedule"
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/keys"
+)
+
+// pendingLasts is how long a request without an answer is repeated as it was. Later
+// its answer would be an old certificate.
+const pendingLasts = time.Hour
+
+// record is what a keeper must not forget.
+type record struct {
+	Plan        schedule.Plan `json:"plan"`
+	Certificate string        `json:"certificate,omitempty"` // ID of the one that the plan is for
+	Order       string        `json:"order,omitempty"`       // what it was asked for
+	LastError   string        `json:"last_error,omitempty"`
+	LastErrorAt time.Time     `json:"last_error_at,omitzero"`
+	Note        string        `json:"note,omitempty"` // what was not as usual when it came
+
+	HookDue      bool      `json:"hook_due,omitempty"`
+	HookFailures int       `json:"hook_failures,omitempty"`
+	HookRetry    time.Time `json:"hook_retry,omitzero"`
+	HookError    string    `json:"hook_error,omitempty"`
+}
+
+func (k *keeper) recordFile() string  { return k.agent.path("records", k.config.Name+".json") }
+func (k *keeper) pendingFile() string { return k.agent.path("pending", k.config.Name+".json") }
+
+// load reads the record. One that cannot be read is as good as none: it holds times
+// and texts only.
+func (k *keeper) load() {
+	if _, err := folder.ReadJSON(k.recordFile(), &k.record); err != nil {
+		k.log.Warn("the record cannot be read and is begun anew", slog.String("error", err.Error()))
+		k.record = record{}
+	}
+}
+
+// change changes the record and keeps it.
+func (k *keeper) change(how func(*record)) error {
+	k.mu.Lock()
+	how(&k.record)
+	kept := k.record
+	k.mu.Unlock()
+	return folder.WriteJSON(k.recordFile(), kept, 0o600)
+}
+
+// orderOf is what is wanted besides the key and the time, as a digest: if it changes,
+// a certificate cannot be renewed and a new one is asked for.
+func orderOf(c *config.Certificate, names []identity.Identifier) (string, error) {
+	text, err := json.Marshal([]any{names, c.Profile, c.Owner, c.Labels})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// pending is a request under way, with its key. It is on disk before the server
+// hears of it, so that a process that dies then asks for the same certificate again
+// and not for another.
+type pending struct {
+	ID    string    `json:"id"`
+	Order string    `json:"order"`
+	Made  time.Time `json:"made"`
+	Key   string    `json:"key"` // PKCS#8, PEM
+	CSR   string    `json:"csr"` // PEM
+
+	key crypto.Signer
+	csr *x509.CertificateRequest
+}
+
+// pending is the request under way; nil if there is none.
+func (k *keeper) pending() (*pending, error) {
+	p := &pending{}
+	found, err := folder.ReadJSON(k.pendingFile(), p)
+	if err != nil || !found {
+		return nil, err
+	}
+	if p.key, err = folder.ParseKey([]byte(p.Key)); err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode([]byte(p.CSR))
+	if block == nil {
+		return nil, errors.New("there is no CSR in PEM")
+	}
+	if p.csr, err = x509.ParseCertificateRequest(block.Bytes); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// request is the one under way, or a new one.
+func (k *keeper) request(ctx context.Context, now time.Time) (*pending, error) {
+	p, err := k.pending()
+	if err != nil {
+		k.log.Warn("the request under way cannot be read and is begun anew", slog.String("error", err.Error()))
+	}
+	if err == nil && p != nil && p.Order == k.order && now.Sub(p.Made).Abs() < pendingLasts && keys.Algorithm(p.key.Public()) == k.config.Key.Type {
+		return p, nil
+	}
+	p = &pending{ID: "agent-" + strings.ToLower(rand.Text()), Order: k.order, Made: now}
+	if k.held != nil && k.config.Key.Reuse && keys.Algorithm(k.held.Key.Public()) == k.config.Key.Type {
+		p.key = k.held.Key
+	} else if p.key, err = keys.Generate(ctx, k.config.Key.Type); err != nil {
+		return nil, err
+	}
+	var names client.Names
+	for _, id := range k.names {
+		switch id.Type {
+		case identity.IP:
+			names.IP = append(names.IP, id.Value)
+		case identity.URI:
+			names.URI = append(names.URI, id.Value)
+		case identity.Email:
+			names.Email = append(names.Email, id.Value)
+		default:
+			names.DNS = append(names.DNS, id.Value)
+		}
+	}
+	csr, err := client.CSR(p.key, names)
+	if err != nil {
+		return nil, err
+	}
+	key, err := folder.KeyPEM(p.key)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(csr)
+	if p.csr, err = x509.ParseCertificateRequest(block.Bytes); err != nil {
+		return nil, err
+	}
+	p.Key, p.CSR = string(key), string(csr)
+	if err := folder.WriteJSON(k.pendingFile(), p, 0o600); err != nil {
+		return nil, fmt.Errorf("the request cannot be kept: %w", err)
+	}
+	return p, nil
+}
+
+// drop forgets the request under way.
+func (k *keeper) drop() error { return folder.Remove(k.pendingFile()) }

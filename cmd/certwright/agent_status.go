@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/agent"
+	"github.com/certwright/certwright/agent/config"
+)
+
+func agentStatusCommand(a *app) *cobra.Command {
+	file, state := defaultAgentFile, ""
+	cmd := leaf{
+		use: "status [flags]", short: "Show how the agent's certificates stand",
+		long: `
+Shows each certificate of the agent: its state, when it expires, when the next
+attempt is and what failed last, as status.json in the state folder has it. It asks
+neither the agent nor a server.
+
+  valid        it is there, and nothing has failed since
+  failing      it is there, and its renewal fails
+  hook_failed  it is there, and the hook fails
+  expired      it is over; the agent goes on trying
+  missing      there is none yet
+
+Exits with 8 if one is not valid.`,
+		example: `
+certwright agent status
+certwright agent status --config agent.yaml -o json
+certwright agent status --state /var/lib/certwright-agent -o wide`,
+		next: "certwright agent obtain --config FILE NAME",
+		args: exactly(),
+		run: func(_ *cobra.Command, _ []string) error {
+			if state == "" {
+				c, err := config.Load(file)
+				if err != nil {
+					return badSettings(exitUsage, err)
+				}
+				state = c.State
+			}
+			return a.agentStatus(state)
+		},
+	}.command()
+	agentConfigFlag(cmd, &file)
+	cmd.Flags().StringVar(&state, "state", "", "the state folder, instead of the file that names it")
+	a.outputFlag(cmd)
+	_ = cmd.MarkFlagDirname("state")
+	return cmd
+}
+
+func (a *app) agentStatus(state string) error {
+	now := time.Now()
+	s, err := agent.ReadStatus(state, now)
+	if errors.Is(err, fs.ErrNotExist) {
+		return failf(exitNotFound, "no agent has run with the state folder %s; start one with: certwright agent run --config FILE", state)
+	}
+	if err != nil {
+		return err
+	}
+	running := agent.Running(state)
+	r := rows{columns: columnsOf("name", "state", "not after", "next attempt", "failures", "+serial", "+folder", "+names", "last error")}
+	var bad []string
+	for _, c := range s.Certificates {
+		after := timeCell(c.NotAfter)
+		if after != "" && a.format == "table" {
+			after += " (" + until(c.NotAfter, now) + ")"
+		}
+		what := c.LastError
+		if what == "" {
+			what = c.HookError
+		}
+		r.add(c.Name, c.Name, c.State, after, timeCell(c.NextAttempt), fmt.Sprint(c.Failures), c.Serial, c.Folder, strings.Join(c.Names, ", "), what)
+		if c.State != agent.Valid {
+			bad = append(bad, c.Name)
+		}
+	}
+	doc := struct {
+		*agent.Status
+		Running bool `json:"running"`
+	}{s, running}
+	if err := a.print(doc, r); err != nil {
+		return err
+	}
+	if !running {
+		a.note("The agent does not run: this is how it was at %s.", timeCell(s.Updated))
+	}
+	if len(bad) > 0 {
+		return failf(exitFound, "%s: %s", counted(len(bad), "certificate")+" not valid", strings.Join(bad, ", "))
+	}
+	return nil
+}
