@@ -68,6 +68,9 @@ type Config struct {
 	// Roots are the root certificates, shown as the end of each issuer's chain.
 	// Optional.
 	Roots []*x509.Certificate
+	// GRPCBase is where others reach the server over gRPC, https://HOST:PORT, for those
+	// who are given a join token. Optional.
+	GRPCBase string
 	// LedgerLock is the path of the ledger's last-seen file, for VerifyLedger;
 	// empty: not compared.
 	LedgerLock string

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/identity"
@@ -36,7 +38,11 @@ func (s *tokenService) CreateToken(ctx context.Context, in *certwrightv1.CreateT
 	if err != nil {
 		return nil, err
 	}
-	return &certwrightv1.CreateTokenResponse{Token: s.tokenMessage(made), Secret: secret}, nil
+	out := &certwrightv1.CreateTokenResponse{Token: s.tokenMessage(made), Secret: secret, Server: s.config.GRPCBase}
+	if len(s.config.Roots) > 0 {
+		out.RootFingerprint = fmt.Sprintf("sha256:%x", sha256.Sum256(s.config.Roots[0].Raw))
+	}
+	return out, nil
 }
 
 // RevokeToken implements certwright.v1.TokenService.

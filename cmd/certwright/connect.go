@@ -13,15 +13,14 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
 	"google.golang.org/grpc"
 
 	"github.com/certwright/certwright/client"
 )
 
-const (
-	maxSocketPath = 107 // what sockaddr_un holds on Linux
-	maxTokenFile  = 4096
-)
+// maxSocketPath is what sockaddr_un holds on Linux.
+const maxSocketPath = 107
 
 // dial opens a connection to the server that the flags name. Nothing is sent yet.
 func (a *app) dial(ctx context.Context) (*grpc.ClientConn, error) {
@@ -118,7 +117,7 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// token is the join token of --token-file, or "".
+// token is the token of --token-file, or "".
 func (a *app) token() (string, error) {
 	if a.tokenFile == "" {
 		return "", nil
@@ -131,14 +130,27 @@ func (a *app) token() (string, error) {
 		}
 		defer f.Close() //nolint:errcheck // only read
 		from = f
+	} else if typed, ok := a.in.(*os.File); ok && isTerminal(typed) {
+		return a.askToken(typed)
 	}
-	text, err := io.ReadAll(io.LimitReader(from, maxTokenFile+1))
+	token, err := client.ReadToken(from)
 	if err != nil {
-		return "", fmt.Errorf("--token-file: %w", err)
+		return "", failf(exitUsage, "%s is not a file with one token: %w; certwright token create --out FILE makes one", a.tokenFile, err)
 	}
-	token := string(bytes.TrimSpace(text))
-	if len(text) > maxTokenFile || token == "" || strings.IndexFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
-		return "", failf(exitUsage, "%s is not a file with one token; certwright token create --out FILE makes one", a.tokenFile)
+	return token, nil
+}
+
+// askToken reads the token from the terminal, which does not show it.
+func (a *app) askToken(terminal *os.File) (string, error) {
+	_, _ = fmt.Fprint(a.err, "Token (it is not shown): ")
+	text, err := term.ReadPassword(int(terminal.Fd()))
+	_, _ = fmt.Fprintln(a.err)
+	if err != nil {
+		return "", err
+	}
+	token, err := client.ReadToken(bytes.NewReader(text))
+	if err != nil {
+		return "", usagef("that is no token: %w", err)
 	}
 	return token, nil
 }

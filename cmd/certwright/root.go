@@ -47,7 +47,7 @@ func newRoot(a *app) *cobra.Command {
 	root := group("certwright", "An internal certificate authority for machines", rootLong,
 		serveCommand(a), initCommand(a), certGroup(a), policyGroup(a), profileGroup(a), issuerGroup(a),
 		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), accountGroup(a), eabGroup(a), backupCommand(a), restoreCommand(a), storageGroup(a), agentGroup(a), configGroup(a), versionCommand(a),
-		completionCommand(a), manCommand(a))
+		completionCommand(a), manCommand(a), trustGroup(a), joinCommand(a))
 	root.Annotations = map[string]string{annotationNext: "certwright serve --dev"}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true

@@ -18,18 +18,22 @@ import (
 func tokenCreateCommand(a *app) *cobra.Command {
 	request := &pb.CreateTokenRequest{}
 	ttl := span(time.Hour)
-	out, force := "", false
+	out, force, join := "", false, false
 	cmd := leaf{
 		use: "create [flags]", short: "Create a join token and print its secret, once",
 		long: `
 Creates a join token. It allows --uses certificates of the profiles, for names
 that match the patterns ("*.x" is one more label, ".x" any depth below x), on
 behalf of the owner, until --ttl has passed. The secret is shown here and never
-again: on standard output, or in --out, readable by you alone.`,
+again: on standard output, or in --out, readable by you alone.
+
+With --join the whole line is printed that another host joins by: its shell hands the
+token to "certwright join" through a pipe, so that no list of processes shows it.`,
 		example: `
 certwright token create --owner team-a --profile server --dns '*.team-a.internal' --ttl 1h
-certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 10.0.0.0/8 --uses 10 --ttl 2w --out ci.token`,
-		next: "certwright cert issue NAME --token-file FILE",
+certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 10.0.0.0/8 --uses 10 --ttl 2w --out ci.token
+certwright token create --owner team-a --dns web.team-a.internal --ttl 15m --join`,
+		next: "certwright join URL --fingerprint sha256:… --token-file FILE",
 		args: exactly(),
 		run: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -41,6 +45,9 @@ certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 1
 				return usagef("certwright token create needs --owner: who answers for the certificates")
 			case len(request.GetDnsPatterns())+len(request.GetIpPatterns())+len(request.GetUriPatterns())+len(request.GetEmailPatterns()) == 0:
 				return usagef("certwright token create needs the names it allows: --dns, --ip, --uri or --email")
+			}
+			if join && out != "" {
+				return usagef("--join prints the token in its line, and --out writes it into a file: give one of them")
 			}
 			if out == "" && (a.format == "name" || a.format == "csv") {
 				return usagef("-o %s does not show the secret, which is shown once; give --out FILE with it", a.format)
@@ -56,7 +63,7 @@ certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 1
 					return err
 				}
 			}
-			return a.createToken(cmd.Context(), request, files, out)
+			return a.createToken(cmd.Context(), request, files, out, join)
 		},
 	}.command()
 	flags := cmd.Flags()
@@ -71,6 +78,7 @@ certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 1
 	flags.StringVar(&request.RequestId, "request-id", "", "idempotency key: the same request under it makes no second token")
 	flags.StringVar(&out, "out", "", "write the secret into this file instead")
 	flags.BoolVar(&force, "force", false, "replace the file if it is there")
+	flags.BoolVar(&join, "join", false, "print the line by which another host joins, with the secret")
 	a.outputFlag(cmd)
 	_ = cmd.MarkFlagFilename("out")
 	_ = cmd.RegisterFlagCompletionFunc("profile", a.completeProfiles)
@@ -80,7 +88,7 @@ certwright token create --owner ci --profile server --dns '*.ci.internal' --ip 1
 // createToken asks for the token. Only the secret goes to standard output, so that
 // it can be piped; json and yaml show the whole answer, without the secret if that
 // went to a file.
-func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, files *fileSet, out string) error {
+func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, files *fileSet, out string, join bool) error {
 	var answer *pb.CreateTokenResponse
 	err := a.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pb.NewTokenServiceClient(conn).CreateToken(ctx, request)
@@ -106,13 +114,35 @@ func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, f
 		strings.Join(append(append(append(made.GetDnsPatterns(), made.GetIpPatterns()...), made.GetUriPatterns()...), made.GetEmailPatterns()...), ", "),
 		made.GetUses(), stamp(made.GetExpireTime()))
 	tabular := a.format == "table" || a.format == "wide"
+	line := joinLine(a, answer)
 	switch {
 	case !tabular:
 		return a.print(answer, a.tokenRows(made))
 	case out != "":
 		a.note("Next: certwright cert issue NAME --token-file %s", quote(out))
+		a.note("Or on another host: %s --token-file %s", line, quote(filepath.Base(out)))
 		return nil
+	case join:
+		a.note("On the other host (the line holds the secret, and is shown once):")
+		return a.write("echo " + answer.GetSecret() + " | " + line + "\n")
 	}
-	a.note("Its secret is on standard output, once:")
+	a.note("Its secret is on standard output, once. On another host this asks for it:")
+	a.note("  %s", line)
 	return a.write(answer.GetSecret() + "\n")
+}
+
+// joinLine is the command by which another host joins: by the server as it was reached,
+// else as it knows itself.
+func joinLine(a *app, answer *pb.CreateTokenResponse) string {
+	server, fingerprint := answer.GetServer(), answer.GetRootFingerprint()
+	if a.server != "" && !strings.HasPrefix(a.server, "unix:") {
+		server = a.server
+	}
+	if server == "" {
+		server = "URL"
+	}
+	if fingerprint == "" {
+		fingerprint = "sha256:…"
+	}
+	return "certwright join " + quote(server) + " --fingerprint " + fingerprint
 }

@@ -241,6 +241,30 @@ func (c *Config) HTTPSBase(listening string) string {
 	return base("https", c.BaseURL.HTTPS, c.Listen.HTTPS, listening)
 }
 
+// GRPCBase is where others reach gRPC: the host of base_url.https, else the first of
+// server_names that means more than this machine; the port is that of listening, or
+// the configured one. It is empty if there is no listener.
+func (c *Config) GRPCBase(listening string) string {
+	if listening == "" {
+		listening = c.Listen.GRPC
+	}
+	_, port, err := net.SplitHostPort(listening)
+	if err != nil {
+		return "" // off
+	}
+	host := "localhost"
+	for _, name := range c.ServerNames {
+		if ip, err := netip.ParseAddr(name); name != host && (err != nil || !ip.IsLoopback()) {
+			host = name
+			break
+		}
+	}
+	if u, err := url.Parse(c.BaseURL.HTTPS); err == nil && u.Hostname() != "" {
+		host = u.Hostname()
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
+
 func base(scheme, configured, address, listening string) string {
 	if configured != "" {
 		return configured

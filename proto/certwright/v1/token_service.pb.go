@@ -375,9 +375,14 @@ type CreateTokenResponse struct {
 	Token *Token `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The bearer secret of 256 random bits, as it goes into the Authorization header. Shown once:
 	// the server keeps only its hash, so it is empty when a request_id is repeated.
-	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Where the token can be used over gRPC, as far as the server knows its own name:
+	// https://HOST:PORT. Empty: it does not listen.
+	Server string `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`
+	// By which that server is known: "sha256:" and the SHA-256 of its root's DER.
+	RootFingerprint string `protobuf:"bytes,4,opt,name=root_fingerprint,json=rootFingerprint,proto3" json:"root_fingerprint,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *CreateTokenResponse) Reset() {
@@ -420,6 +425,20 @@ func (x *CreateTokenResponse) GetToken() *Token {
 func (x *CreateTokenResponse) GetSecret() string {
 	if x != nil {
 		return x.Secret
+	}
+	return ""
+}
+
+func (x *CreateTokenResponse) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *CreateTokenResponse) GetRootFingerprint() string {
+	if x != nil {
+		return x.RootFingerprint
 	}
 	return ""
 }
@@ -632,10 +651,12 @@ const file_certwright_v1_token_service_proto_rawDesc = "" +
 	"\x03ttl\x18\a \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x02R\x03ttl\x12\x17\n" +
 	"\x04uses\x18\b \x01(\x05B\x03\xe0A\x01R\x04uses\x12\"\n" +
 	"\n" +
-	"request_id\x18\t \x01(\tB\x03\xe0A\x01R\trequestId\"Y\n" +
+	"request_id\x18\t \x01(\tB\x03\xe0A\x01R\trequestId\"\x9c\x01\n" +
 	"\x13CreateTokenResponse\x12*\n" +
 	"\x05token\x18\x01 \x01(\v2\x14.certwright.v1.TokenR\x05token\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"v\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\x12\x16\n" +
+	"\x06server\x18\x03 \x01(\tR\x06server\x12)\n" +
+	"\x10root_fingerprint\x18\x04 \x01(\tR\x0frootFingerprint\"v\n" +
 	"\x11ListTokensRequest\x12 \n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
 	"\n" +

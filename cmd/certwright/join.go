@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/certwright/certwright/agent/config"
+)
+
+// joinFlags are the flags of join.
+type joinFlags struct {
+	names        []string
+	profile, key string
+	dir, state   string
+	force        bool
+}
+
+// maxJoins is how often somebody may try in an hour: no program does.
+const maxJoins = 60
+
+// joinDir is where the agent looks for its file.
+var joinDir = filepath.Dir(defaultAgentFile)
+
+func joinCommand(a *app) *cobra.Command {
+	f := &joinFlags{}
+	cmd := leaf{
+		use: "join URL [flags]", short: "Get the first certificate of this host by a join token",
+		long: `
+Makes this host one of the CA's, in one line that "certwright token create --join"
+prints on the CA's machine: finds the server's root by its --fingerprint, makes a key
+here, gets a certificate for this host's name (or --name) by the token, and writes
+
+  DIR/root.crt      the CA's root
+  DIR/agent.yaml    the agent's file: with it "certwright agent run" goes on renewing
+  STATE/…           key and certificate, where the agent keeps them
+
+The token comes from --token-file, else from standard input: at a terminal you are
+asked for it. It is never taken from the command line, and not kept. Nothing that is
+there is overwritten without --force, which replaces the agent's file.`,
+		example: `
+echo cwt_… | certwright join https://ca.internal:8444 --fingerprint sha256:…
+certwright join ca.internal --fingerprint sha256:… --token-file join.token --name web.internal --name 10.1.2.3
+certwright join ca.internal --ca root.crt --token-file join.token --dir ./agent --force`,
+		next: "certwright agent run --config DIR/agent.yaml",
+		args: exactly("the URL of the server"),
+		run: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("dir") && !cmd.Flags().Changed("state") {
+				f.state = filepath.Join(f.dir, "state")
+			}
+			return f.join(cmd.Context(), a, args[0])
+		},
+	}.command()
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.names, "name", nil, "name of the certificate; may be repeated (default: this host's name)")
+	flags.StringVar(&f.profile, "profile", "", "profile to issue under (default: the one that the token allows)")
+	flags.StringVar(&f.key, "key", keyNames[0], "kind of key: "+strings.Join(keyNames, ", "))
+	flags.StringVar(&f.dir, "dir", joinDir, "folder for root.crt and agent.yaml; made if it is not there")
+	flags.StringVar(&f.state, "state", "/var/lib/certwright-agent", "the agent's state folder, with key and certificate; DIR/state if --dir is given")
+	flags.BoolVar(&f.force, "force", false, "replace an agent's file, a root and a certificate that are there")
+	a.outputFlag(cmd)
+	_ = cmd.MarkFlagDirname("dir")
+	_ = cmd.MarkFlagDirname("state")
+	_ = cmd.RegisterFlagCompletionFunc("key", cobra.FixedCompletions(keyNames, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (f *joinFlags) join(ctx context.Context, a *app, server string) error {
+	c, err := f.config(server)
+	if err != nil {
+		return err
+	}
+	files := &fileSet{dir: f.dir, force: f.force}
+	if err := f.vacant(files, c); err != nil {
+		return err
+	}
+	root, err := a.shownRoot(ctx, server)
+	if err != nil {
+		return err
+	}
+	if a.tokenFile == "" {
+		a.tokenFile = "-"
+	}
+	token, err := a.token()
+	if err != nil {
+		return err
+	}
+	if err := f.obtain(ctx, a, c, root, token); err != nil {
+		return err
+	}
+	c.Certificates[0].Auth = config.Auth{}
+	text, err := f.file(c, server)
+	if err != nil {
+		return err
+	}
+	defer files.discard()
+	if err := errors.Join(files.stage("root.crt", []byte(rootPEM(root))), files.stage("agent.yaml", text)); err != nil {
+		return err
+	}
+	if err := files.publish(); err != nil {
+		return fmt.Errorf("the certificate is there, in %s: %w", c.Certificates[0].Folder, err)
+	}
+	a.note("Key and certificate are in %s.", c.Certificates[0].Folder)
+	a.note("Next: certwright agent run --config %s", quote(filepath.Join(f.dir, "agent.yaml")))
+	return nil
+}
+
+// config is the agent's, as it is written later.
+func (f *joinFlags) config(server string) (*config.Config, error) {
+	if len(f.names) == 0 {
+		host, err := os.Hostname()
+		if err != nil || host == "" {
+			return nil, usagef("this host has no name; give --name")
+		}
+		f.names = []string{host}
+	}
+	ids, err := parseNames(f.names)
+	if err != nil {
+		return nil, err
+	}
+	one := config.Certificate{}
+	one.SetDefaults()
+	one.Name, one.Names, one.Profile, one.Key.Type = strings.TrimLeft(fileBase(ids[0]), "_"), f.names, f.profile, f.key
+	one.Name = one.Name[:min(len(one.Name), 63)]
+	c := &config.Config{}
+	c.SetDefaults()
+	c.Server, c.CAFile, c.State, c.Certificates = server, filepath.Join(f.dir, "root.crt"), f.state, []config.Certificate{one}
+	if err := c.Check(); err != nil {
+		return nil, badSettings(exitUsage, err)
+	}
+	return c, nil
+}
+
+// vacant makes sure that nothing of another is replaced.
+func (f *joinFlags) vacant(files *fileSet, c *config.Config) error {
+	if err := os.MkdirAll(f.dir, 0o755); err != nil { //nolint:gosec // a root is for everybody; the rest has modes of its own
+		return missing(err)
+	}
+	if err := files.vacant("agent.yaml", "root.crt"); err != nil {
+		return err
+	}
+	if folder := c.Certificates[0].Folder; !f.force && exists(filepath.Join(folder, config.Current)) {
+		return failf(exitConflict, "%s is there already: this host has joined; give --force to go on all the same, or another --state", folder)
+	}
+	return nil
+}
+
+// obtain has the agent get the certificate. The root and the token are files of its
+// own, gone afterwards, so that what fails leaves nothing behind.
+func (f *joinFlags) obtain(ctx context.Context, a *app, c *config.Config, root *x509.Certificate, token string) error {
+	dir, err := os.MkdirTemp(f.dir, ".join-*") // mode 0700
+	if err != nil {
+		return missing(err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // what could be done was
+	first := *c
+	first.CAFile, first.TriesPerHour = filepath.Join(dir, "root.crt"), maxJoins
+	first.Certificates = append([]config.Certificate(nil), c.Certificates...)
+	first.Certificates[0].Auth.TokenFile = filepath.Join(dir, "token")
+	if err := errors.Join(os.WriteFile(first.CAFile, []byte(rootPEM(root)), 0o600), os.WriteFile(first.Certificates[0].Auth.TokenFile, []byte(token), 0o600)); err != nil {
+		return err
+	}
+	return a.obtain(ctx, &first, nil, f.force)
+}
+
+// file is the agent's file. It is read as the agent reads it before it is written.
+func (f *joinFlags) file(c *config.Config, server string) ([]byte, error) {
+	one := map[string]any{"name": c.Certificates[0].Name, "names": f.names}
+	if f.profile != "" {
+		one["profile"] = f.profile
+	}
+	if f.key != keyNames[0] {
+		one["key"] = map[string]any{"type": f.key}
+	}
+	text, err := yaml.Marshal(map[string]any{
+		"server": server, "ca_file": "root.crt", "state": c.State, "certificates": []any{one},
+	})
+	if err != nil {
+		return nil, err
+	}
+	text = append([]byte("# The agent's file, made by certwright join. What else it may have: docs/agent-configuration.md.\n"), text...)
+	_, err = config.Parse(filepath.Join(f.dir, "agent.yaml"), text)
+	return text, err
+}
