@@ -18,7 +18,6 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 	"golang.org/x/sys/unix"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -125,15 +124,6 @@ func (s *server) refused(err error) {
 	if st, _ := status.FromError(err); st.Code() != codes.Unavailable || !slices.Contains([]string{"STORE_READ_ONLY", "DISK_FULL"}, reasonOf(err)) {
 		s.t.Errorf("refused: %v (%s)", err, reasonOf(err))
 	}
-}
-
-func reasonOf(err error) string {
-	for _, d := range status.Convert(err).Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok {
-			return info.Reason
-		}
-	}
-	return ""
 }
 
 // relying is a certificate with its issuer's.
