@@ -1,6 +1,6 @@
 // Command demo tells the whole journey as a story: it starts a development CA
 // in a temporary folder and on free ports, gets certificates over gRPC, over REST
-// and over ACME, is denied one, verifies the ledger and stops. It exits 0 if all of it
+// and over ACME, by a platform's identity tokens too, is denied one, verifies the ledger and stops. It exits 0 if all of it
 // went as told.
 //
 //	demo PATH/TO/certwright
@@ -49,6 +49,9 @@ func tell(binary string) error {
 		}
 	}
 	defer s.end()
+	if err := s.believe(); err != nil {
+		return err
+	}
 	for n, act := range []struct {
 		title string
 		play  func() error
@@ -58,6 +61,8 @@ func tell(binary string) error {
 		{"A team gets a token, and a certificate over gRPC and TLS", s.team},
 		{"Another token, another certificate, over REST", s.rest},
 		{"A third team brings its own ACME client", s.acme},
+		{"A workload gets a certificate by its platform's token, without a secret of its own, and renews it by mTLS", s.workload},
+		{"The workload is revoked: the connection that it keeps is refused", s.cutOff},
 		{"A request that the policy denies, and why", s.denied},
 		{"What exists, who owns it, when it expires", s.list},
 		{"A certificate is revoked: OCSP says so at once, the CRL soon after", s.revoke},
@@ -78,6 +83,7 @@ type stage struct {
 	binary, dir                string
 	https, grpc, http, metrics string
 	challenge                  string // where the ACME client answers http-01
+	provider                   *provider
 	server                     *exec.Cmd
 	exited                     chan struct{}
 }
@@ -96,7 +102,7 @@ func (s *stage) start() error {
 	if err != nil {
 		return err
 	}
-	args := []string{"serve", "--dev", "--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics}
+	args := []string{"serve", "--dev", "--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics, "--config", "demo.yaml"}
 	show("certwright " + strings.Join(args, " ") + " &")
 	s.server = exec.Command(s.binary, args...)
 	s.server.Dir, s.server.Stdout, s.server.Stderr = s.dir, log, log
@@ -145,8 +151,11 @@ func (s *stage) ready() error {
 	}
 }
 
-// end stops the server if the story broke off.
+// end stops what still runs.
 func (s *stage) end() {
+	if s.provider != nil {
+		s.provider.server.Close()
+	}
 	if s.server != nil {
 		_ = s.stop()
 	}
