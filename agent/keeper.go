@@ -29,6 +29,9 @@ import (
 // that slept, is noticed then.
 const longestNap = time.Minute
 
+// shortestNap bounds what a mistake in the times can cost.
+const shortestNap = 100 * time.Millisecond
+
 // issuer is where certificates come from. Errors are as package source has them.
 type issuer interface {
 	// Obtain asks for a certificate. The same request again, with the same ID, is for
@@ -155,7 +158,7 @@ func (k *keeper) sameOrder() bool {
 func (k *keeper) run(ctx, quit context.Context) error {
 	for quit.Err() == nil {
 		wake := k.step(ctx)
-		nap := min(max(time.Until(wake), 0), longestNap)
+		nap := min(max(time.Until(wake), shortestNap), longestNap)
 		k.alive(nap)
 		timer := time.NewTimer(nap)
 		select {
@@ -187,7 +190,7 @@ func (k *keeper) wake() time.Time {
 	wake := k.next(now)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.held != nil && k.record.Plan.Ask.Before(wake) {
+	if k.held != nil && k.record.Plan.Ask.Before(wake) && !now.After(k.held.Leaf().NotAfter) {
 		wake = k.record.Plan.Ask
 	}
 	if k.record.HookDue && k.record.HookRetry.Before(wake) {
