@@ -63,7 +63,7 @@ certwright join ca.internal --ca root.crt --token-file join.token --dir ./agent 
 	flags.StringVar(&f.profile, "profile", "", "profile to issue under (default: the one that the token allows)")
 	flags.StringVar(&f.key, "key", keyNames[0], "kind of key: "+strings.Join(keyNames, ", "))
 	flags.StringVar(&f.dir, "dir", joinDir, "folder for root.crt and agent.yaml; made if it is not there")
-	flags.StringVar(&f.state, "state", "/var/lib/certwright-agent", "the agent's state folder, with key and certificate; DIR/state if --dir is given")
+	flags.StringVar(&f.state, "state", stateFolder, "the agent's state folder, with key and certificate; DIR/state if --dir is given")
 	flags.BoolVar(&f.force, "force", false, "replace an agent's file, a root and a certificate that are there")
 	a.outputFlag(cmd)
 	_ = cmd.MarkFlagDirname("dir")
