@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 
@@ -14,9 +13,16 @@ import (
 // A server and its client have certificates of the CA, which renew themselves, and know
 // each other by them.
 func Example() {
+	if err := greet(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// hello, web.team-a.internal
+}
+
+func greet(ctx context.Context) error {
 	// Here they stand for CA_SERVER=ca.internal:8444, a root.crt and a token's file.
 	server, root, token := ca().grpc, ca().root(), ca().token(2)
-	ctx := context.Background()
 
 	// The server: clients must be web.team-a.internal.
 	db, err := client.Open(ctx, client.Wish{
@@ -25,12 +31,12 @@ func Example() {
 		Profile: "mtls",
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer db.Close()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	service := &http.Server{
 		TLSConfig: db.MutualTLS(client.WithHost("web.team-a.internal")),
@@ -48,21 +54,20 @@ func Example() {
 		Profile: "mtls",
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer web.Close()
 	requests := &http.Client{Transport: &http.Transport{TLSClientConfig: web.ClientTLS(client.WithHost("db.team-a.internal"))}}
 	defer requests.CloseIdleConnections()
 	answer, err := requests.Get("https://" + listener.Addr().String())
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	fmt.Print(string(text))
-	// Output:
-	// hello, web.team-a.internal
+	return nil
 }

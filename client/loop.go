@@ -159,7 +159,7 @@ func (k *Keeper) ask(ctx context.Context) {
 // tell says what happened to whoever wants to know.
 func (k *Keeper) tell(e Event) {
 	level := slog.LevelInfo
-	attrs := []slog.Attr{slog.Any("names", k.wish.Names)}
+	attrs := []slog.Attr{slog.String("event", string(e.Kind)), slog.Any("names", k.wish.Names)}
 	if now := k.held.Load(); now != nil {
 		e.Leaf = now.certificate.Leaf
 		attrs = append(attrs, slog.String("serial", fmt.Sprintf("%032x", e.Leaf.SerialNumber)), slog.Time("not_after", e.Leaf.NotAfter))
@@ -176,7 +176,7 @@ func (k *Keeper) tell(e Event) {
 			attrs = append(attrs, slog.Bool("expired", true))
 		}
 	}
-	k.wish.Logger.LogAttrs(context.Background(), level, "certificate "+string(e.Kind), attrs...)
+	k.wish.Logger.LogAttrs(context.Background(), level, "certificate", attrs...)
 	if k.wish.OnEvent != nil {
 		k.wish.OnEvent(e)
 	}

@@ -220,7 +220,9 @@ func TestRealRotation(t *testing.T) {
 	}
 	k.Close()
 	_ = service.Close()
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 	for range 500 { // what ends, ends in its own time
 		if runtime.NumGoroutine() <= before {
 			return

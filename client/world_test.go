@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 }
 
 func newWorld() (*world, error) {
-	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the world outlives a test
+	dir, err := os.MkdirTemp("", "cw")
 	if err != nil {
 		return nil, err
 	}

@@ -66,13 +66,8 @@ certwright token create --owner team-a --dns web.team-a.internal --ttl 15m --joi
 			return a.createToken(cmd.Context(), request, files, out, join)
 		},
 	}.command()
+	tokenFlags(cmd, request)
 	flags := cmd.Flags()
-	flags.StringVar(&request.Owner, "owner", "", "who answers for the certificates")
-	flags.StringSliceVar(&request.Profiles, "profile", []string{defaultProfile}, "profile it may ask for; may be repeated")
-	flags.StringSliceVar(&request.DnsPatterns, "dns", nil, "pattern of DNS names; may be repeated")
-	flags.StringSliceVar(&request.IpPatterns, "ip", nil, "address or CIDR range; may be repeated")
-	flags.StringSliceVar(&request.UriPatterns, "uri", nil, "pattern of URIs; may be repeated")
-	flags.StringSliceVar(&request.EmailPatterns, "email", nil, "pattern of mailboxes; may be repeated")
 	flags.Var(&ttl, "ttl", "how long it can be used, 1m to 30d")
 	flags.Int32Var(&request.Uses, "uses", 1, "how many certificates it is good for")
 	flags.StringVar(&request.RequestId, "request-id", "", "idempotency key: the same request under it makes no second token")
@@ -83,6 +78,17 @@ certwright token create --owner team-a --dns web.team-a.internal --ttl 15m --joi
 	_ = cmd.MarkFlagFilename("out")
 	_ = cmd.RegisterFlagCompletionFunc("profile", a.completeProfiles)
 	return cmd
+}
+
+// tokenFlags are those that say what a token allows.
+func tokenFlags(cmd *cobra.Command, request *pb.CreateTokenRequest) {
+	flags := cmd.Flags()
+	flags.StringVar(&request.Owner, "owner", "", "who answers for the certificates")
+	flags.StringSliceVar(&request.Profiles, "profile", []string{defaultProfile}, "profile it may ask for; may be repeated")
+	flags.StringSliceVar(&request.DnsPatterns, "dns", nil, "pattern of DNS names; may be repeated")
+	flags.StringSliceVar(&request.IpPatterns, "ip", nil, "address or CIDR range; may be repeated")
+	flags.StringSliceVar(&request.UriPatterns, "uri", nil, "pattern of URIs; may be repeated")
+	flags.StringSliceVar(&request.EmailPatterns, "email", nil, "pattern of mailboxes; may be repeated")
 }
 
 // createToken asks for the token. Only the secret goes to standard output, so that

@@ -69,11 +69,8 @@ certwright trust install root.crt --uninstall --dry-run`,
 }
 
 func (f *trustFlags) install(ctx context.Context, a *app, root *x509.Certificate) error {
-	if err := client.IsRoot(root); err != nil && !f.uninstall {
-		return failf(exitDenied, "%s is not to be trusted: %w", title(root), err)
-	}
-	if f.yes && a.fingerprint == "" && !f.dryRun {
-		return usagef("--yes needs --fingerprint: nobody has confirmed that %s is the right root", client.Fingerprint(root))
+	if err := f.sound(a, root); err != nil {
+		return err
 	}
 	if runtime.GOOS == "darwin" && f.root == "/" {
 		return f.forMac(a, root)
@@ -104,6 +101,22 @@ func (f *trustFlags) install(ctx context.Context, a *app, root *x509.Certificate
 	if err := f.change(system, name, root, present); err != nil {
 		return missing(err)
 	}
+	return f.finish(ctx, a, update, file)
+}
+
+// sound refuses what is no root, and a root that nobody has confirmed.
+func (f *trustFlags) sound(a *app, root *x509.Certificate) error {
+	if err := client.IsRoot(root); err != nil && !f.uninstall {
+		return failf(exitDenied, "%s is not to be trusted: %w", title(root), err)
+	}
+	if f.yes && a.fingerprint == "" && !f.dryRun {
+		return usagef("--yes needs --fingerprint: nobody has confirmed that %s is the right root", client.Fingerprint(root))
+	}
+	return nil
+}
+
+// finish has the system's bundles made anew; those of an image are the caller's to make.
+func (f *trustFlags) finish(ctx context.Context, a *app, update []string, file string) error {
 	if f.root != "/" {
 		a.note("Next: %s", strings.Join(update, " "))
 		return nil
