@@ -106,3 +106,14 @@ func FuzzFingerprint(f *testing.F) {
 		}
 	})
 }
+
+func FuzzReadToken(f *testing.F) {
+	f.Add("cwt_x\n")
+	f.Add("two words")
+	f.Fuzz(func(t *testing.T, text string) {
+		token, err := ReadToken(strings.NewReader(text))
+		if err == nil && (token == "" || strings.ContainsAny(token, " \t\r\n\x00")) {
+			t.Fatalf("%q gave %q", text, token)
+		}
+	})
+}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -52,6 +54,9 @@ func newWorld() (*world, error) {
 	}
 	started = true
 	w := &world{dir: dir, binary: filepath.Join(dir, "certwright")}
+	if err := look(); err != nil {
+		return nil, err
+	}
 	build := exec.Command("go", "build", "-o", w.binary, "../cmd/certwright")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath") // as make build does: one cache
 	if out, err := build.CombinedOutput(); err != nil {
@@ -61,6 +66,19 @@ func newWorld() (*world, error) {
 		return nil, err
 	}
 	return w, w.start()
+}
+
+// look reads when each source of the program was changed. The Go command keeps a test's
+// result until a file changes that the test itself has looked at; what go build reads
+// does not count.
+func look() error {
+	return filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || entry.IsDir() {
+			return err
+		}
+		_, err = os.Stat(path)
+		return err
+	})
 }
 
 // freeAddresses are addresses of which no two are the same.

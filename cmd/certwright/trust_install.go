@@ -121,7 +121,7 @@ func (f *trustFlags) finish(ctx context.Context, a *app, update []string, file s
 		a.note("Next: %s", strings.Join(update, " "))
 		return nil
 	}
-	if err := a.runUpdate(ctx, update); err != nil {
+	if err := runUpdate(ctx, update); err != nil {
 		return err
 	}
 	if f.uninstall {

@@ -53,8 +53,9 @@ func findTrustStore(root *os.Root) (trustStore, error) {
 // updateTime is how long the update may take: some distributions rebuild Java's store, too.
 const updateTime = 5 * time.Minute
 
-// runUpdate has the system's bundles made anew.
-func (a *app) runUpdate(ctx context.Context, argv []string) error {
+// runUpdate has the system's bundles made anew. What the program says is shown if it
+// fails.
+func runUpdate(ctx context.Context, argv []string) error {
 	ctx, cancel := context.WithTimeout(ctx, updateTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // one of trustStores
@@ -63,9 +64,16 @@ func (a *app) runUpdate(ctx context.Context, argv []string) error {
 			cmd.Path, cmd.Err = path, nil
 		}
 	}
-	cmd.Stdout, cmd.Stderr = a.err, a.err
-	if err := cmd.Run(); err != nil {
-		return failf(exitFailure, "%s: %w; run it by hand", strings.Join(argv, " "), err)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		f := failf(exitFailure, "%s: %w; run it by hand", strings.Join(argv, " "), err)
+		f.detail = lastLines(string(out), 5)
+		return f
 	}
 	return nil
+}
+
+func lastLines(text string, n int) []string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[max(0, len(lines)-n):]
 }
