@@ -25,7 +25,9 @@ const (
 	// childStack and childHeap are far more than a whole file needs.
 	childStack = 64 << 20
 	childHeap  = 2 << 30 // and four times the file
-	childLog   = 64 << 10
+	// childGC: what is read lives for a moment only.
+	childGC  = 400 // percent
+	childLog = 64 << 10
 )
 
 // fromChild is one line of what the child writes.
@@ -57,6 +59,7 @@ certwright ledger verify-file certwright-data/ledger.db --signatures`,
 		args: exactly("a FILE"),
 		run: func(cmd *cobra.Command, args []string) error {
 			debug.SetMaxStack(childStack)
+			debug.SetGCPercent(childGC)
 			watchHeap(args[0])
 			check.file = args[0]
 			out := json.NewEncoder(a.out)
