@@ -267,7 +267,7 @@ func (w *work) take(u *unit, j *job) error {
 		return err
 	}
 	j.receipt = u.receipt()
-	w.changed = w.changed || len(u.order) > 0 || len(u.entries) > 0
+	w.changed = w.changed || len(u.writes) > 0 || len(u.entries) > 0
 	if len(u.entries) > 0 {
 		w.last = u.at
 	}
