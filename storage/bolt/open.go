@@ -77,6 +77,7 @@ type Store struct {
 	size   int64        // the writer's: of the file
 
 	snapshots snapshots
+	recent    recent
 	mapped    int64 // the address space that the file has
 
 	counters counters
@@ -301,6 +302,7 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.gate.Unlock()
 	s.writer.Wait()
+	s.recent.drop()
 	if err := errors.Join(s.snapshots.leave(s.snapshots.swap(nil)), s.db.Close()); err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}

@@ -29,6 +29,7 @@ type unit struct {
 	entries [][]byte
 	writes  []write        // in the order of their first coming, each key once
 	places  map[string]int // of the writes, once they are more than fewWrites
+	records []recordChange
 }
 
 // fewWrites is how many writes are looked through one by one: more than a usual unit

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,15 +12,8 @@ import (
 // in each bucket, and hands just that over.
 func TestUnitReadsItsWrites(t *testing.T) {
 	for _, keys := range []int{1, fewWrites, fewWrites + 1, 10 * fewWrites} {
-		path := filepath.Join(t.TempDir(), "ledger.db")
-		if err := Create(path); err != nil {
-			t.Fatal(err)
-		}
-		s, err := Open(t.Context(), Config{Path: path})
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = s.db.Update(func(tx *bbolt.Tx) error {
+		s := newStore(t, Config{})
+		err := s.db.Update(func(tx *bbolt.Tx) error {
 			u := newUnit(tx, 0, time.Time{}, time.Time{})
 			key := func(i int) []byte { return fmt.Appendf(nil, "key %d", i) }
 			for i := range keys {
@@ -44,9 +36,6 @@ func TestUnitReadsItsWrites(t *testing.T) {
 			return nil
 		})
 		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
