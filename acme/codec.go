@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -17,16 +18,16 @@ import (
 // their bodies are in a short form, a third of the JSON that they were at first. It
 // is read by its first octet; '{' is still read as JSON.
 //
-//	order:         uint8 1; text account; text status; {text type; text value} identifiers<0..2^24-1>;
-//	               text authorizations<0..2^16-1>; time not_before; time not_after; text profile;
-//	               text replaces; opaque replaced<0..255>; time created; time expires;
-//	               opaque intent<0..255>; error
+//	order:         uint8 1; text account; text status; uint16 n; n times {text type; text value} identifiers;
+//	               uint16 n; n times text authorizations; time not_before; time not_after; text profile;
+//	               text replaces; text replaced, in octets; time created; time expires;
+//	               text intent, in octets; error
 //	authorization: uint8 1; text account; text type; text value; uint8 wildcard; text status;
-//	               time expires; text token; text grant; proof challenges<0..2^24-1>
+//	               time expires; text token; text grant; uint16 n; n times proof
 //	proof:         text type; text status; time validated; error; uint16 attempts;
-//	               {text host; uint16 port; opaque address<0..255> addresses<0..2^16-1>} hops<0..2^16-1>;
+//	               uint16 n; n times {text host; uint16 port; uint16 n; n times text address, in octets} hops;
 //	               text record
-//	text:          opaque<0..2^16-1>;  time: int64 seconds;  error: opaque<0..2^24-1>, JSON or empty
+//	text:          opaque<0..2^16-1>;  time: int64 seconds;  error: text of JSON, or empty
 const codecVersion = 1
 
 // errCodec: a body is not what this program writes.
@@ -35,18 +36,41 @@ var errCodec = errors.New("the record cannot be read")
 // isShort tells a body in the short form from JSON.
 func isShort(body []byte) bool { return len(body) > 0 && body[0] != '{' }
 
-func addText[T ~string | ~[]byte](b *cryptobyte.Builder, text T) {
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(text)) })
+// body is written field by field.
+type body struct {
+	octets []byte
+	failed bool // something does not fit
 }
 
-func addTime(b *cryptobyte.Builder, t time.Time) { b.AddUint64(uint64(t.Unix())) }
+func newBody() *body { return &body{octets: append(make([]byte, 0, 384), codecVersion)} }
 
-func addError(b *cryptobyte.Builder, d *Document) {
-	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
-		if d != nil {
-			b.AddBytes(mustJSON(d))
-		}
-	})
+func (b *body) number(n int) {
+	b.failed = b.failed || n < 0 || n >= 1<<16
+	b.octets = binary.BigEndian.AppendUint16(b.octets, uint16(n))
+}
+
+func (b *body) text(text string) {
+	b.number(len(text))
+	b.octets = append(b.octets, text...)
+}
+
+func (b *body) time(t time.Time) {
+	b.octets = binary.BigEndian.AppendUint64(b.octets, uint64(t.Unix()))
+}
+
+func (b *body) problem(d *Document) {
+	if d == nil {
+		b.number(0)
+		return
+	}
+	b.text(string(mustJSON(d)))
+}
+
+func (b *body) end() ([]byte, error) {
+	if b.failed {
+		return nil, errors.New("a field of the record is too long")
+	}
+	return b.octets, nil
 }
 
 // fields reads a body field by field; after the first that is not there all are
@@ -58,26 +82,12 @@ type fields struct {
 
 func (f *fields) check(ok bool) { f.failed = f.failed || !ok }
 
-func (f *fields) text() string {
+func (f *fields) text() string { return string(f.octets()) }
+
+func (f *fields) octets() []byte {
 	var value cryptobyte.String
 	f.check(f.ReadUint16LengthPrefixed(&value))
-	return string(value)
-}
-
-// small is a list or an opaque of at most 255 octets, big16 and big24 are longer ones.
-func (f *fields) small() (inner fields) {
-	f.check(f.ReadUint8LengthPrefixed(&inner.String))
-	return inner
-}
-
-func (f *fields) big16() (inner fields) {
-	f.check(f.ReadUint16LengthPrefixed(&inner.String))
-	return inner
-}
-
-func (f *fields) big24() (inner fields) {
-	f.check(f.ReadUint24LengthPrefixed(&inner.String))
-	return inner
+	return value
 }
 
 func (f *fields) octet() (value uint8) {
@@ -85,9 +95,19 @@ func (f *fields) octet() (value uint8) {
 	return value
 }
 
-func (f *fields) number() (value uint16) {
+func (f *fields) number() int {
+	var value uint16
 	f.check(f.ReadUint16(&value))
-	return value
+	return int(value)
+}
+
+// count is how many fields of at least so many octets follow.
+func (f *fields) count(size int) int {
+	n := f.number()
+	if f.check(n*size <= len(f.String)); f.failed {
+		return 0
+	}
+	return n
 }
 
 func (f *fields) time() time.Time {
@@ -97,12 +117,12 @@ func (f *fields) time() time.Time {
 }
 
 func (f *fields) problem() *Document {
-	inner := f.big24()
-	if inner.Empty() {
+	text := f.octets()
+	if len(text) == 0 {
 		return nil
 	}
 	d := new(Document)
-	f.check(json.Unmarshal(inner.String, d) == nil)
+	f.check(json.Unmarshal(text, d) == nil)
 	return d
 }
 
@@ -114,43 +134,34 @@ func (f *fields) end() error {
 	return nil
 }
 
-// more tells whether a list within f goes on; what failed in it fails f.
-func (f *fields) more(list *fields) bool {
-	f.failed = f.failed || list.failed
-	return !f.failed && !list.Empty()
-}
-
 // marshal is the order in the short form.
 func (o *order) marshal() ([]byte, error) {
 	intent, err := hex.DecodeString(o.Intent)
 	if err != nil {
 		return nil, fmt.Errorf("order %s: intent: %w", o.ID, err)
 	}
-	b := cryptobyte.NewBuilder(make([]byte, 0, 384))
-	b.AddUint8(codecVersion)
-	addText(b, o.Account)
-	addText(b, o.Status)
-	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, id := range o.Identifiers {
-			addText(b, id.Type)
-			addText(b, id.Value)
-		}
-	})
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, id := range o.Authorizations {
-			addText(b, id)
-		}
-	})
-	addTime(b, o.NotBefore)
-	addTime(b, o.NotAfter)
-	addText(b, o.Profile)
-	addText(b, o.Replaces)
-	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(o.Replaced) })
-	addTime(b, o.Created)
-	addTime(b, o.Expires)
-	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(intent) })
-	addError(b, o.Error)
-	return b.Bytes()
+	b := newBody()
+	b.text(o.Account)
+	b.text(o.Status)
+	b.number(len(o.Identifiers))
+	for _, id := range o.Identifiers {
+		b.text(id.Type)
+		b.text(id.Value)
+	}
+	b.number(len(o.Authorizations))
+	for _, id := range o.Authorizations {
+		b.text(id)
+	}
+	b.time(o.NotBefore)
+	b.time(o.NotAfter)
+	b.text(o.Profile)
+	b.text(o.Replaces)
+	b.text(string(o.Replaced))
+	b.time(o.Created)
+	b.time(o.Expires)
+	b.text(string(intent))
+	b.problem(o.Error)
+	return b.end()
 }
 
 // unmarshal reads what marshal has written, or JSON.
@@ -161,46 +172,43 @@ func (o *order) unmarshal(body []byte) error {
 	f := fields{String: body}
 	f.check(f.octet() == codecVersion)
 	o.Account, o.Status = f.text(), f.text()
-	for list := f.big24(); f.more(&list); {
-		o.Identifiers = append(o.Identifiers, Identifier{list.text(), list.text()})
+	for range f.count(4) {
+		o.Identifiers = append(o.Identifiers, Identifier{f.text(), f.text()})
 	}
-	for list := f.big16(); f.more(&list); {
-		o.Authorizations = append(o.Authorizations, list.text())
+	for range f.count(2) {
+		o.Authorizations = append(o.Authorizations, f.text())
 	}
 	o.NotBefore, o.NotAfter = f.time(), f.time()
 	o.Profile, o.Replaces = f.text(), f.text()
-	if replaced := f.small(); !replaced.Empty() {
-		o.Replaced = replaced.String
+	if replaced := f.octets(); len(replaced) > 0 {
+		o.Replaced = replaced
 	}
 	o.Created, o.Expires = f.time(), f.time()
-	intent := f.small()
-	o.Intent = hex.EncodeToString(intent.String)
+	o.Intent = hex.EncodeToString(f.octets())
 	o.Error = f.problem()
 	return f.end()
 }
 
 // marshal is the authorization in the short form.
 func (z *authorization) marshal() ([]byte, error) {
-	b := cryptobyte.NewBuilder(make([]byte, 0, 384))
-	b.AddUint8(codecVersion)
-	addText(b, z.Account)
-	addText(b, z.Identifier.Type)
-	addText(b, z.Identifier.Value)
-	wildcard := uint8(0)
+	b := newBody()
+	b.text(z.Account)
+	b.text(z.Identifier.Type)
+	b.text(z.Identifier.Value)
+	wildcard := byte(0)
 	if z.Wildcard {
 		wildcard = 1
 	}
-	b.AddUint8(wildcard)
-	addText(b, z.Status)
-	addTime(b, z.Expires)
-	addText(b, z.Token)
-	addText(b, z.Grant)
-	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
-		for i := range z.Challenges {
-			z.Challenges[i].marshal(b)
-		}
-	})
-	return b.Bytes()
+	b.octets = append(b.octets, wildcard)
+	b.text(z.Status)
+	b.time(z.Expires)
+	b.text(z.Token)
+	b.text(z.Grant)
+	b.number(len(z.Challenges))
+	for i := range z.Challenges {
+		z.Challenges[i].marshal(b)
+	}
+	return b.end()
 }
 
 // unmarshal reads what marshal has written, or JSON.
@@ -216,45 +224,42 @@ func (z *authorization) unmarshal(body []byte) error {
 	f.check(wildcard <= 1)
 	z.Wildcard = wildcard == 1
 	z.Status, z.Expires, z.Token, z.Grant = f.text(), f.time(), f.text(), f.text()
-	z.Challenges = []proof{}
-	for list := f.big24(); f.more(&list); {
-		z.Challenges = append(z.Challenges, readProof(&list))
+	n := f.count(20)
+	z.Challenges = make([]proof, n)
+	for i := range n {
+		z.Challenges[i].unmarshal(&f)
 	}
 	return f.end()
 }
 
-func (c *proof) marshal(b *cryptobyte.Builder) {
-	addText(b, c.Type)
-	addText(b, c.Status)
-	addTime(b, c.Validated)
-	addError(b, c.Error)
-	b.AddUint16(uint16(min(c.Attempts, 1<<16-1)))
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, hop := range c.Hops {
-			addText(b, hop.Host)
-			b.AddUint16(uint16(hop.Port))
-			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-				for _, addr := range hop.Addresses {
-					b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(addr.AsSlice()) })
-				}
-			})
+func (c *proof) marshal(b *body) {
+	b.text(c.Type)
+	b.text(c.Status)
+	b.time(c.Validated)
+	b.problem(c.Error)
+	b.number(min(c.Attempts, 1<<16-1))
+	b.number(len(c.Hops))
+	for _, hop := range c.Hops {
+		b.text(hop.Host)
+		b.number(hop.Port)
+		b.number(len(hop.Addresses))
+		for _, addr := range hop.Addresses {
+			b.text(string(addr.AsSlice()))
 		}
-	})
-	addText(b, c.Record)
+	}
+	b.text(c.Record)
 }
 
-func readProof(f *fields) proof {
-	c := proof{Type: f.text(), Status: f.text(), Validated: f.time(), Error: f.problem(), Attempts: int(f.number())}
-	for hops := f.big16(); f.more(&hops); {
-		hop := egress.Hop{Host: hops.text(), Port: int(hops.number())}
-		for addrs := hops.big16(); hops.more(&addrs); {
-			raw := addrs.small()
-			addr, ok := netip.AddrFromSlice(raw.String)
-			hops.check(ok)
+func (c *proof) unmarshal(f *fields) {
+	c.Type, c.Status, c.Validated, c.Error, c.Attempts = f.text(), f.text(), f.time(), f.problem(), f.number()
+	for range f.count(6) {
+		hop := egress.Hop{Host: f.text(), Port: f.number()}
+		for range f.count(2) {
+			addr, ok := netip.AddrFromSlice(f.octets())
+			f.check(ok)
 			hop.Addresses = append(hop.Addresses, addr)
 		}
 		c.Hops = append(c.Hops, hop)
 	}
 	c.Record = f.text()
-	return c
 }

@@ -110,9 +110,10 @@ func TestCodecRefuses(t *testing.T) {
 	if err := new(authorization).unmarshal(append(z, 0)); err == nil {
 		t.Error("an authorization with one octet more is read")
 	}
-	bad := order{Intent: "not hexadecimal"}
-	if _, err := bad.marshal(); err == nil {
-		t.Error("an order with such an intent is written")
+	for _, bad := range []order{{Intent: "not hexadecimal"}, {Profile: strings.Repeat("x", 1<<16)}} {
+		if _, err := bad.marshal(); err == nil {
+			t.Errorf("an order with %.20q and %.20q is written", bad.Intent, bad.Profile)
+		}
 	}
 }
 
