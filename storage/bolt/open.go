@@ -34,7 +34,7 @@ type Config struct {
 	// 0: 4096.
 	Queue int
 	// Linger is the longest time that a unit waits for company, so that more
-	// units share one transaction; a lone caller never waits. 0: 5 ms;
+	// units share one transaction; a lone caller never waits. 0: 20 ms;
 	// negative: never.
 	Linger time.Duration
 	// Reserve is the space on disk, in octets, that is kept for what must still
@@ -50,7 +50,7 @@ type Config struct {
 
 const (
 	defaultQueue  = 4096
-	defaultLinger = 5 * time.Millisecond
+	defaultLinger = 20 * time.Millisecond
 	defaultSpace  = 16 << 20
 	lockTimeout   = time.Second
 	// growth is how much the file grows at a time; each growth costs one more
@@ -77,6 +77,7 @@ type Store struct {
 	size   int64        // the writer's: of the file
 
 	snapshots snapshots
+	recent    recent
 	mapped    int64 // the address space that the file has
 
 	counters counters
@@ -322,6 +323,7 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.gate.Unlock()
 	s.writer.Wait()
+	s.recent.drop()
 	if err := errors.Join(s.snapshots.leave(s.snapshots.swap(nil)), s.db.Close()); err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}
