@@ -269,6 +269,27 @@ func TestRefusedRenewal(t *testing.T) {
 	}
 }
 
+// TestRejectedInTLS: a server that ends the handshake because of the certificate is no
+// server that is down: what it does not take is due, and a new one is asked for.
+func TestRejectedInTLS(t *testing.T) {
+	h := newHostile(t)
+	a := open(t, h.file(t, ""))
+	obtain(t, a)
+	h.turned.Store(true)
+	results, err := a.Obtain(t.Context(), nil, false)
+	if err != nil || !results[0].Obtained || !strings.Contains(results[0].Note, "the server does not take the certificate: remote error: tls: bad certificate") {
+		t.Fatalf("%+v %v", results, err)
+	}
+	if last := h.last(t, 2); last.renewal || last.token != "join-token" {
+		t.Errorf("%+v", last)
+	}
+	h.turned.Store(false)
+	obtain(t, a)
+	if last := h.last(t, 3); !last.renewal {
+		t.Errorf("%+v", last)
+	}
+}
+
 // TestToldToWait: the server's RetryInfo holds.
 func TestToldToWait(t *testing.T) {
 	h := newHostile(t)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -31,6 +33,9 @@ type hostile struct {
 	certwrightv1.UnimplementedCertificateServiceServer
 	ca      *agenttest.CA
 	address string
+
+	// turned: it refuses connections that show a certificate.
+	turned atomic.Bool
 
 	mu       sync.Mutex
 	requests []asked
@@ -58,7 +63,14 @@ func newHostile(t *testing.T) *hostile {
 	t.Helper()
 	h := &hostile{ca: agenttest.New(t)}
 	own := h.ca.Held("localhost")
-	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{*own.TLS()}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12})))
+	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{*own.TLS()}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if h.turned.Load() && len(state.PeerCertificates) > 0 {
+				return errors.New("the certificate is revoked")
+			}
+			return nil
+		},
+	})))
 	certwrightv1.RegisterCertificateServiceServer(s, h)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -5,13 +5,14 @@ package direct
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/certwright/certwright/agent/config"
@@ -69,7 +70,7 @@ func (s *Source) renew(ctx context.Context, r source.Request) (source.Answer, er
 	if r.Validity > 0 {
 		request.Validity = durationpb.New(r.Validity)
 	}
-	return s.call(ctx, shows(r.Predecessor.TLS()), func(ctx context.Context, c certwrightv1.CertificateServiceClient) (*certwrightv1.Certificate, error) {
+	return s.call(ctx, proof{certificate: r.Predecessor.TLS()}, func(ctx context.Context, c certwrightv1.CertificateServiceClient) (*certwrightv1.Certificate, error) {
 		return c.RenewCertificate(ctx, request)
 	})
 }
@@ -81,20 +82,20 @@ func (s *Source) sign(ctx context.Context, r source.Request) (source.Answer, err
 	if r.Validity > 0 {
 		request.Validity = durationpb.New(r.Validity)
 	}
-	prove, err := s.prove(ctx)
+	p, err := s.prove(ctx)
 	if err != nil {
 		return source.Answer{}, err
 	}
-	return s.call(ctx, prove, func(ctx context.Context, c certwrightv1.CertificateServiceClient) (*certwrightv1.Certificate, error) {
+	return s.call(ctx, p, func(ctx context.Context, c certwrightv1.CertificateServiceClient) (*certwrightv1.Certificate, error) {
 		return c.SignCertificate(ctx, request)
 	})
 }
 
 // call makes one call on a connection of its own: between two certificates there is
 // nothing to keep one for.
-func (s *Source) call(ctx context.Context, prove func(*client.Config), do func(context.Context, certwrightv1.CertificateServiceClient) (*certwrightv1.Certificate, error)) (source.Answer, error) {
+func (s *Source) call(ctx context.Context, p proof, do func(context.Context, certwrightv1.CertificateServiceClient) (*certwrightv1.Certificate, error)) (source.Answer, error) {
 	var answer source.Answer
-	err := s.with(ctx, prove, func(ctx context.Context, conn *grpc.ClientConn) error {
+	err := s.with(ctx, p, func(ctx context.Context, conn *grpc.ClientConn) error {
 		c, err := do(ctx, certwrightv1.NewCertificateServiceClient(conn))
 		answer.Certificate, answer.Chain = []byte(c.GetPem()), []byte(c.GetChainPem())
 		return err
@@ -102,39 +103,41 @@ func (s *Source) call(ctx context.Context, prove func(*client.Config), do func(c
 	return answer, err
 }
 
-func (s *Source) with(ctx context.Context, prove func(*client.Config), do func(context.Context, *grpc.ClientConn) error) error {
+func (s *Source) with(ctx context.Context, p proof, do func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c := client.Config{Server: s.Server, UserAgent: s.UserAgent}
 	if !s.local() {
 		c.CAFile = s.CAFile
 	}
-	if prove != nil {
-		prove(&c)
+	if p.token != "" {
+		c.Token = func(context.Context) (string, error) { return p.token, nil }
+	}
+	if p.certificate != nil {
+		c.GetClientCertificate = p.show
 	}
 	conn, err := client.Dial(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // the answer is there
-	return failure(do(ctx, conn))
-}
-
-// shows has the connection show a certificate, whichever CAs the server names.
-func shows(c *tls.Certificate) func(*client.Config) {
-	return func(config *client.Config) {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
+	err = do(ctx, conn)
+	if status.Code(err) == codes.Unavailable && p.certificate != nil {
+		if alert := s.rejects(ctx, p); alert != nil {
+			return &source.Failure{Refused: true, Rejected: true, Err: fmt.Errorf("the server does not take the certificate: %w", alert)}
+		}
 	}
+	return failure(err)
 }
 
 // Window asks when the certificate is to be renewed.
 func (s *Source) Window(ctx context.Context, h *folder.Held) (source.Window, error) {
 	var w source.Window
-	prove := shows(h.TLS())
+	p := proof{certificate: h.TLS()}
 	if s.local() {
-		prove = nil
+		p = proof{}
 	}
-	err := s.with(ctx, prove, func(ctx context.Context, conn *grpc.ClientConn) error {
+	err := s.with(ctx, p, func(ctx context.Context, conn *grpc.ClientConn) error {
 		info, err := certwrightv1.NewCertificateServiceClient(conn).GetRenewalInfo(ctx, &certwrightv1.GetRenewalInfoRequest{Id: h.ID()})
 		if err != nil {
 			return err

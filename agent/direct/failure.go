@@ -26,7 +26,7 @@ func failure(err error) error {
 		return &source.Failure{Err: err}
 	}
 	f := &source.Failure{Refused: refused(st), Err: &answer{words: words(st), status: err}}
-	f.Rejected = f.Refused && (st.Code() == codes.Unauthenticated || st.Code() == codes.Unavailable)
+	f.Rejected = st.Code() == codes.Unauthenticated
 	for _, detail := range st.Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok && info.GetRetryDelay().CheckValid() == nil {
 			f.Wait = max(0, info.GetRetryDelay().AsDuration())
@@ -53,9 +53,6 @@ func refused(st *status.Status) bool {
 	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
 		codes.FailedPrecondition, codes.OutOfRange, codes.Unimplemented:
 		return true
-	case codes.Unavailable:
-		// A certificate that is revoked, expired or unknown is refused by a TLS alert.
-		return strings.Contains(st.Message(), "remote error: tls:")
 	}
 	return false
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/agent/hook"
-	"github.com/certwright/certwright/client"
 )
 
 const (
@@ -19,40 +18,43 @@ const (
 	tokenPurpose = "the token"
 )
 
+// proof is what the agent proves itself with: a token, a certificate, or nothing.
+type proof struct {
+	token       string
+	certificate *tls.Certificate
+}
+
+// show gives the certificate to a handshake, whichever CAs the server names.
+func (p proof) show(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.certificate, nil }
+
 // prove reads what the agent proves itself with, each time anew: whatever rotates it
 // is followed.
-func (s *Source) prove(ctx context.Context) (func(*client.Config), error) {
+func (s *Source) prove(ctx context.Context) (proof, error) {
 	switch {
 	case s.Auth.CertFile != "":
 		pair, err := tls.LoadX509KeyPair(s.Auth.CertFile, s.Auth.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("auth.cert_file: %w", err)
+			return proof{}, fmt.Errorf("auth.cert_file: %w", err)
 		}
-		return shows(&pair), nil
+		return proof{certificate: &pair}, nil
 	case s.Auth.TokenFile != "":
 		token, err := readToken(s.Auth.TokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("auth.token_file: %w", err)
+			return proof{}, fmt.Errorf("auth.token_file: %w", err)
 		}
-		return bears(token), nil
+		return proof{token: token}, nil
 	case len(s.Auth.TokenCommand) > 0:
 		out, _, err := hook.Run(ctx, hook.Program{Argv: s.Auth.TokenCommand, Timeout: commandTime, Limit: maxToken})
 		if err != nil {
-			return nil, fmt.Errorf("auth.token_command: %w", err)
+			return proof{}, fmt.Errorf("auth.token_command: %w", err)
 		}
 		token, err := checkToken(out)
 		if err != nil {
-			return nil, fmt.Errorf("auth.token_command: %w", err)
+			return proof{}, fmt.Errorf("auth.token_command: %w", err)
 		}
-		return bears(token), nil
+		return proof{token: token}, nil
 	}
-	return nil, nil
-}
-
-func bears(token string) func(*client.Config) {
-	return func(config *client.Config) {
-		config.Token = func(context.Context) (string, error) { return token, nil }
-	}
+	return proof{}, nil
 }
 
 func readToken(file string) (string, error) {

@@ -1,0 +1,347 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// agentHost is a host with an agent of this server.
+type agentHost struct {
+	t     *testing.T
+	s     *server
+	dir   string
+	file  string
+	cmd   *exec.Cmd
+	ended chan struct{}
+	log   *syncBuffer
+}
+
+// newAgentHost writes an agent's file with one certificate, web.agent.internal, in the
+// folder web; more is YAML of the certificate.
+func newAgentHost(t *testing.T, s *server, more string) *agentHost {
+	t.Helper()
+	h := &agentHost{t: t, s: s, dir: t.TempDir()}
+	h.file = filepath.Join(h.dir, "agent.yaml")
+	root, err := os.ReadFile(filepath.Join(s.data, "root.crt"))
+	check(t, err)
+	check(t, writeFile(filepath.Join(h.dir, "root.crt"), string(root)))
+	check(t, writeFile(h.file, fmt.Sprintf(`
+state: state
+server: %s
+ca_file: root.crt
+auth: {token_file: token}
+tries_per_hour: 60
+certificates:
+  - name: web
+    names: [web.agent.internal]
+    profile: mtls
+    folder: web
+%s
+`, s.grpc, more)))
+	s.must(h.dir, "token", "create", "--owner", "team-a", "--profile", "mtls", "--dns", "*.agent.internal", "--uses", "1000", "--out", "token")
+	t.Cleanup(h.stop)
+	return h
+}
+
+// run starts the agent.
+func (h *agentHost) run() {
+	h.t.Helper()
+	h.log, h.ended = &syncBuffer{}, make(chan struct{})
+	h.cmd = exec.Command(binary, "agent", "run", "--config", h.file)
+	h.cmd.Dir, h.cmd.Stdout, h.cmd.Stderr = h.dir, h.log, h.log
+	check(h.t, h.cmd.Start())
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		_ = cmd.Wait()
+		close(ended)
+	}(h.cmd, h.ended)
+}
+
+func (h *agentHost) kill() {
+	_ = h.cmd.Process.Kill()
+	<-h.ended
+	h.cmd = nil
+}
+
+func (h *agentHost) stop() {
+	if h.cmd == nil {
+		return
+	}
+	_ = h.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-h.ended:
+		if code := h.cmd.ProcessState.ExitCode(); code != 0 {
+			h.t.Errorf("the agent ended with %d\n%s", code, h.log)
+		}
+	case <-time.After(time.Minute):
+		_ = h.cmd.Process.Kill()
+		<-h.ended
+		h.t.Errorf("the agent did not stop on SIGTERM\n%s", h.log)
+	}
+	h.cmd = nil
+}
+
+// agentState is what the tests read of status.json.
+type agentState struct {
+	State, Serial string
+	Failures      int
+	LastError     string `json:"last_error"`
+	Note          string
+}
+
+// status is what "agent status" says of web.
+func (h *agentHost) status() agentState {
+	h.t.Helper()
+	r := h.s.run(h.dir, "agent", "status", "--config", h.file, "-o", "json")
+	var doc struct{ Certificates []agentState }
+	if r.code == 3 { // not yet
+		return agentState{}
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || len(doc.Certificates) != 1 || (r.code == 0) != (doc.Certificates[0].State == "valid") {
+		h.t.Fatalf("agent status: exit %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
+	}
+	return doc.Certificates[0]
+}
+
+// until waits for what must come.
+func (h *agentHost) until(what string, is func() bool) {
+	h.t.Helper()
+	deadline := time.After(3 * time.Minute)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			log := ""
+			if h.log != nil {
+				log = h.log.String()
+			}
+			h.t.Fatalf("not in three minutes: %s\n%s", what, log)
+		}
+	}
+}
+
+// leaf reads the files as a server would: key and certificate belong together.
+func (h *agentHost) leaf() *x509.Certificate {
+	h.t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(h.dir, "web", "fullchain.pem"), filepath.Join(h.dir, "web", "key.pem"))
+	check(h.t, err)
+	return pair.Leaf
+}
+
+const agentNginx = `daemon off; pid nginx.pid; error_log stderr notice; %s worker_processes 1;
+events {}
+http {
+  access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
+  server { listen %s ssl; ssl_certificate %s/fullchain.pem; ssl_certificate_key %s/key.pem; return 200; }
+}
+`
+
+// TestAgentNginx: nginx serves the certificate of the agent; each time the agent has
+// renewed it, the hook reloads nginx, and nginx serves the new one.
+func TestAgentNginx(t *testing.T) {
+	s := newServer(t)
+	s.start()
+	nginx, err := exec.LookPath("nginx")
+	if err != nil {
+		nginx = "/usr/sbin/nginx" // where Debian keeps it
+	}
+	conf := filepath.Join(t.TempDir(), "nginx.conf")
+	h := newAgentHost(t, s, fmt.Sprintf("    validity: 15s\n    hook: {command: [%s, -p, %s, -c, %s, -s, reload]}\n", nginx, filepath.Dir(conf), conf))
+	user := ""
+	if os.Geteuid() == 0 {
+		user = "user root;"
+	}
+	var address string
+	s.freeAddrs(&address)
+	web := filepath.Join(h.dir, "web")
+	check(t, writeFile(conf, fmt.Sprintf(agentNginx, user, address, web, web)))
+	// The first certificate is there before nginx starts. Its hook finds no nginx, and says so.
+	if r := s.run(h.dir, "agent", "obtain", "--config", h.file); r.code != 1 || !strings.Contains(r.stderr, "hook: ") {
+		t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	var said bytes.Buffer
+	server := exec.Command(nginx, "-p", filepath.Dir(conf), "-c", conf)
+	server.Stderr = &said
+	check(t, server.Start())
+	defer func() {
+		_ = server.Process.Signal(syscall.SIGTERM)
+		_ = server.Wait()
+	}()
+	h.run()
+	roots := s.roots()
+	served := func() string {
+		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{RootCAs: roots, ServerName: "web.agent.internal"}}
+		conn, err := d.Dial("tcp", address)
+		if err != nil {
+			return ""
+		}
+		defer conn.Close()
+		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Text(16)
+	}
+	seen := map[string]bool{}
+	h.until("nginx serves three certificates, one after the other\n"+said.String(), func() bool {
+		if serial := served(); serial != "" {
+			seen[serial] = true
+		}
+		return len(seen) >= 3
+	})
+	if list := s.must(h.dir, "cert", "list", "-o", "json"); strings.Count(list, "web.agent.internal") < 3 {
+		t.Errorf("the server knows of fewer:\n%s", list)
+	}
+}
+
+// TestAgentOutlivesCA: the CA is stopped for longer than the certificate lives; the
+// agent goes on trying, and once the CA is back it has a certificate again.
+func TestAgentOutlivesCA(t *testing.T) {
+	s := newServer(t)
+	s.start()
+	h := newAgentHost(t, s, "    validity: 10s\n")
+	h.run()
+	h.until("a certificate", func() bool { return h.status().State == "valid" })
+	first := h.status().Serial
+	h.until("a renewal", func() bool { st := h.status(); return st.State == "valid" && st.Serial != first })
+	s.stop()
+	h.until("expired, and tried again and again", func() bool { st := h.status(); return st.State == "expired" && st.Failures >= 3 })
+	old := h.leaf()
+	if !time.Now().After(old.NotAfter) {
+		t.Error("it is not expired")
+	}
+	s.start()
+	h.until("a new certificate after the outage", func() bool { st := h.status(); return st.State == "valid" && st.LastError == "" })
+	if h.leaf().Equal(old) {
+		t.Error("the certificate is the old one")
+	}
+	h.stop()
+	if !strings.Contains(h.log.String(), "the certificate expired before it was renewed") {
+		t.Errorf("the log does not say that the renewal became a request by token:\n%s", h.log)
+	}
+}
+
+// TestAgentKilled: the agent is killed (kill -9) at any moment of a renewal. Key and
+// certificate in the folder always belong together, and the next start goes on.
+func TestAgentKilled(t *testing.T) {
+	s := newServer(t)
+	s.start()
+	h := newAgentHost(t, s, "")
+	s.must(h.dir, "agent", "obtain", "--config", h.file)
+	renewed, killed := 0, 0
+	last := h.leaf()
+	for round := range rounds(t) {
+		cmd := exec.Command(binary, "agent", "obtain", "--config", h.file, "--force")
+		var out bytes.Buffer
+		cmd.Dir, cmd.Stdout, cmd.Stderr = h.dir, &out, &out
+		check(t, cmd.Start())
+		timer := time.AfterFunc(time.Duration(10+rand.IntN(250))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		var exit *exec.ExitError
+		switch {
+		case errors.As(err, &exit) && exit.ExitCode() == -1:
+			killed++
+		case err != nil:
+			t.Fatalf("round %d: %v\n%s", round, err, &out)
+		}
+		if now := h.leaf(); !now.Equal(last) {
+			last = now
+			renewed++
+		}
+		if round%5 == 0 {
+			// A request that was left is finished by the next start, whatever the last one did.
+			s.must(h.dir, "agent", "obtain", "--config", h.file, "--force")
+			last = h.leaf()
+		}
+	}
+	s.must(h.dir, "agent", "obtain", "--config", h.file, "--force")
+	if st := h.status(); st.State != "valid" {
+		t.Errorf("%+v", st)
+	}
+	if killed == 0 {
+		t.Error("no round was killed")
+	}
+	t.Logf("%d killed, %d of them after their renewal", killed, renewed)
+}
+
+// TestAgentRevoked: the agent sees that its certificate was revoked, and asks for a
+// new one by its token; the status says why.
+func TestAgentRevoked(t *testing.T) {
+	s := newServer(t)
+	s.start()
+	h := newAgentHost(t, s, "")
+	s.must(h.dir, "agent", "obtain", "--config", h.file)
+	s.must(h.dir, "cert", "revoke", "web/cert.pem", "--reason", "keyCompromise", "--yes")
+	old := h.leaf()
+	h.run()
+	h.until("a new certificate", func() bool { st := h.status(); return st.State == "valid" && st.Note != "" })
+	if h.leaf().Equal(old) || !strings.Contains(h.status().Note, "the renewal was refused") {
+		t.Errorf("%+v", h.status())
+	}
+}
+
+// TestAgentACME: the agent gets a certificate by ACME from the real server, with
+// http-01 that it answers itself, and renews it in the window of the renewal
+// information; the server sees the lineage.
+func TestAgentACME(t *testing.T) {
+	w := newACMEWorld(t)
+	w.startACME()
+	ip := w.address("agent")
+	dir := t.TempDir()
+	id, key := w.keyOfEAB(t)
+	check(t, writeFile(filepath.Join(dir, "eab.key"), key+"\n"))
+	file := filepath.Join(dir, "agent.yaml")
+	check(t, writeFile(file, fmt.Sprintf(`
+state: state
+ca_file: %s
+acme:
+  directory: %s
+  http_address: %q
+  eab_key_id: %s
+  eab_key_file: eab.key
+certificates:
+  - name: web
+    source: acme
+    names: [web.agent.internal]
+    folder: web
+`, w.root, w.directory, w.httpAddr(ip), id)))
+	h := &agentHost{t: t, s: w.server, dir: dir, file: file}
+	if r := w.run(dir, "agent", "obtain", "--config", file); r.code != 0 {
+		t.Fatalf("exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.logTail())
+	}
+	first := h.leaf()
+	if r := w.run(dir, "agent", "obtain", "--config", file); r.code != 0 || !strings.Contains(r.stdout, "not due") {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	var record struct {
+		Plan struct {
+			Window struct{ Start, End time.Time }
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "state", "records", "web.json"))
+	check(t, err)
+	check(t, json.Unmarshal(text, &record))
+	if life := first.NotAfter.Sub(first.NotBefore); record.Plan.Window.Start.Sub(first.NotBefore).Round(time.Minute) != (life * 2 / 3).Round(time.Minute) {
+		t.Errorf("the window begins at %v, the certificate at %v", record.Plan.Window.Start, first.NotBefore)
+	}
+	if r := w.run(dir, "agent", "obtain", "--config", file, "--force"); r.code != 0 {
+		t.Fatalf("exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.logTail())
+	}
+	if second := h.leaf(); second.Equal(first) {
+		t.Error("it was not renewed")
+	}
+	if story := w.must(dir, "cert", "show", filepath.Join("web", "cert.pem")); !strings.Contains(strings.ToLower(story), "replaces") {
+		t.Errorf("no lineage:\n%s", story)
+	}
+}
