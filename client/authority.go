@@ -107,6 +107,21 @@ func refusal(err error) bool {
 	}
 }
 
+// perhaps tells whether it may be the certificate that was not taken: what breaks a
+// connection off may arrive before the alert that says why.
+func perhaps(err error) bool {
+	st := status.Convert(err)
+	if st.Code() != codes.Unavailable || len(st.Details()) > 0 {
+		return false
+	}
+	for _, sign := range []string{"broken pipe", "connection reset", "server preface", "EOF"} {
+		if strings.Contains(st.Message(), sign) {
+			return true
+		}
+	}
+	return false
+}
+
 // proves tells whether the wish's own credentials can get a certificate.
 func (c *Config) proves() bool {
 	return c.Token != nil || c.GetClientCertificate != nil || strings.HasPrefix(c.Server, "unix:")

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 
@@ -153,6 +154,38 @@ func TestRefused(t *testing.T) {
 			})
 		})
 	}
+	t.Run("for a while, with a token that is used up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPaper(t, time.Hour)
+			k, events := p.kept(asked(p))
+			defer k.Close()
+			p.set(func(p *paper) { p.windowErr, p.renewErr, p.signErr = no, no, no })
+			<-time.After(20 * time.Minute)
+			if s := k.Status(); s.Failures == 0 {
+				t.Errorf("%+v", s)
+			}
+			p.set(func(p *paper) { p.windowErr, p.renewErr = nil, nil })
+			<-time.After(30 * time.Minute)
+			if s := k.Status(); s.Err != nil || p.renewals == 0 || p.made < 2 {
+				t.Errorf("%+v: %s", s, kinds(*events))
+			}
+		})
+	})
+	t.Run("perhaps", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPaper(t, time.Hour)
+			k, _ := p.kept(asked(p))
+			defer k.Close()
+			p.set(func(p *paper) { p.renewErr = status.Error(codes.Unavailable, "error writing: broken pipe") })
+			if err := k.Renew(t.Context()); err != nil || p.signs != 2 {
+				t.Errorf("%v, %d signed", err, p.signs)
+			}
+			p.set(func(p *paper) { p.renewErr = nil })
+			if err := k.Renew(t.Context()); err != nil || p.signs != 2 || p.renewals != 2 {
+				t.Errorf("%v, %d signed, %d renewed", err, p.signs, p.renewals)
+			}
+		})
+	})
 	t.Run("without a token", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPaper(t, time.Hour)
@@ -276,6 +309,7 @@ func TestHostile(t *testing.T) {
 					c.NotBefore = c.NotAfter.Add(-time.Hour)
 				}
 			}, "clock"},
+			"a CA":         {func(p *paper) { p.twist = func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true } }, "of a CA"},
 			"another root": {func(p *paper) { p.root, p.key = other.root, other.key }, "unknown authority"},
 		} {
 			p.set(func(p *paper) { p.twist, p.root, p.key = nil, root, key; test.set(p) })
@@ -398,6 +432,28 @@ func TestFolderLost(t *testing.T) {
 			t.Error(kinds(*events))
 		}
 	})
+}
+
+// TestOddWindow: a CA that suggests nothing, or nonsense, has the certificate renewed
+// in its time, and not in a loop.
+func TestOddWindow(t *testing.T) {
+	for name, info := range map[string]*certwrightv1.RenewalInfo{
+		"nothing": {}, "no end": {StartTime: timestamppb.New(time.Unix(0, 0))}, "no begin": {EndTime: timestamppb.New(time.Unix(1<<40, 0))},
+		"never": {StartTime: timestamppb.New(time.Unix(1<<40, 0)), EndTime: timestamppb.New(time.Unix(1<<41, 0)), RetryAfter: durationpb.New(1 << 62)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPaper(t, time.Hour)
+				p.suggests = info
+				k, _ := p.kept(asked(p))
+				defer k.Close()
+				<-time.After(24 * time.Hour)
+				if k.Status().Expired() || p.renewals < 24 || p.renewals > 45 {
+					t.Errorf("%d renewals in a day: %+v", p.renewals, k.Status())
+				}
+			})
+		})
+	}
 }
 
 func TestWishRefuses(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/certwright/certwright/client/schedule"
+	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
 const (
@@ -23,6 +24,8 @@ const (
 	longestSleep = time.Minute
 	// longestFirst is the longest wait between attempts while there is no certificate.
 	longestFirst = 30 * time.Second
+	// longestTold is the longest wait that a server can ask for then.
+	longestTold = 5 * time.Minute
 )
 
 // first obtains the certificate that there is not yet.
@@ -37,7 +40,7 @@ func (k *Keeper) first(ctx context.Context) error {
 		case !passes(err):
 			return err
 		}
-		pause := max(wait/2+time.Duration(rand.Int64N(int64(wait/2))), RetryDelay(err)) //nolint:gosec // jitter, no secret
+		pause := max(wait/2+time.Duration(rand.Int64N(int64(wait/2))), min(RetryDelay(err), longestTold)) //nolint:gosec // jitter, no secret
 		k.tell(Event{Kind: Failed, Err: err, Next: wall().Add(pause)})
 		if !pauseFor(ctx, pause) {
 			return fmt.Errorf("no certificate yet: %w", errors.Join(ctx.Err(), err))
@@ -142,7 +145,7 @@ func (k *Keeper) ask(ctx context.Context) {
 	switch {
 	case err == nil:
 		k.change(func(p schedule.Plan) schedule.Plan {
-			return k.rules.Suggested(p, schedule.Window{Start: w.GetStartTime().AsTime(), End: w.GetEndTime().AsTime()}, w.GetRetryAfter().AsDuration(), wall())
+			return k.rules.Suggested(p, windowOf(w), w.GetRetryAfter().AsDuration(), wall())
 		})
 	case refusal(err): // revoked, most likely: it is due
 		k.refused = true
@@ -154,6 +157,14 @@ func (k *Keeper) ask(ctx context.Context) {
 		k.wish.Logger.LogAttrs(ctx, slog.LevelDebug, "the CA does not say when to renew", slog.Any("error", err))
 		k.change(func(p schedule.Plan) schedule.Plan { return k.rules.Unanswered(p, wall()) })
 	}
+}
+
+// windowOf is the suggested window; none if it has no begin or no end.
+func windowOf(info *certwrightv1.RenewalInfo) schedule.Window {
+	if info.GetStartTime() == nil || info.GetEndTime() == nil {
+		return schedule.Window{}
+	}
+	return schedule.Window{Start: info.GetStartTime().AsTime(), End: info.GetEndTime().AsTime()}
 }
 
 // tell says what happened to whoever wants to know.

@@ -66,29 +66,47 @@ func (k *Keeper) attempt(ctx context.Context) error {
 }
 
 // request asks for a certificate: to renew the one that there is, or else by the
-// wish's own credentials.
+// wish's own credentials; the other way round if the CA was seen to refuse it.
 func (k *Keeper) request(ctx context.Context, now *held) (EventKind, *certwrightv1.Certificate, error) {
-	var refused error
-	if now != nil && (!k.refused || !k.wish.CA.proves()) && k.wish.CA.renews() && wall().Before(now.certificate.Leaf.NotAfter) {
+	renews := now != nil && k.wish.CA.renews() && wall().Before(now.certificate.Leaf.NotAfter)
+	proves := k.wish.CA.proves()
+	sign := func() (EventKind, *certwrightv1.Certificate, error) {
+		c, err := k.ca.sign(ctx, k.wish.request(k.pending))
+		return Obtained, c, err
+	}
+	renew := func() (EventKind, *certwrightv1.Certificate, error) {
 		req := &certwrightv1.RenewCertificateRequest{Id: idOf(now.certificate), Csr: k.pending.csr, RequestId: k.pending.id}
 		if k.wish.Validity > 0 {
 			req.Validity = durationpb.New(k.wish.Validity)
 		}
 		c, err := k.ca.renew(ctx, now.certificate, req)
-		if err == nil || !refusal(err) || !k.wish.CA.proves() {
-			return Renewed, c, err
-		}
-		k.refused, refused = true, err
+		return Renewed, c, err
+	}
+	switch {
+	case !renews && !proves:
+		return "", nil, errors.New("there is neither a certificate that can be renewed nor a token to get one: set CA.Token or CA.GetClientCertificate")
+	case !renews:
+		return sign()
+	case !proves:
+		return renew()
+	}
+	first, second := renew, sign
+	if k.refused {
+		first, second = sign, renew
+	}
+	kind, c, err := first()
+	if err == nil || !refusal(err) && !perhaps(err) {
+		return kind, c, err
+	}
+	if kind == Renewed && refusal(err) {
+		k.refused = true
 		k.wish.Logger.LogAttrs(ctx, slog.LevelWarn, "the CA does not renew the certificate; asking for another", slog.Any("error", err))
 	}
-	if !k.wish.CA.proves() {
-		return "", nil, errors.New("there is neither a certificate that can be renewed nor a token to get one: set CA.Token or CA.GetClientCertificate")
+	other, c, err2 := second()
+	if err2 != nil {
+		return other, nil, fmt.Errorf("%w; before: %w", err2, err)
 	}
-	c, err := k.ca.sign(ctx, k.wish.request(k.pending))
-	if err != nil && refused != nil {
-		err = fmt.Errorf("%w (and the CA does not renew the certificate that is there: %w)", err, refused)
-	}
-	return Obtained, c, err
+	return other, c, nil
 }
 
 // handOut hands the certificate out from now on, and keeps it.
@@ -137,6 +155,9 @@ func (w *Wish) fits(c *tls.Certificate, roots *x509.CertPool) error {
 	leaf, err := x509.ParseCertificate(c.Certificate[0])
 	if err != nil {
 		return err
+	}
+	if leaf.IsCA {
+		return errors.New("it is the certificate of a CA")
 	}
 	key, ok := c.PrivateKey.(crypto.Signer)
 	if !ok {

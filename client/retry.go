@@ -16,13 +16,14 @@ import (
 const (
 	firstWait   = 200 * time.Millisecond
 	longestWait = 10 * time.Second
+	longestAsk  = time.Minute // a server that asks for a longer wait is not waited for
 )
 
 // retrying makes a call again that found the server unavailable: at most so many times
 // in all, at random waits that double and are as long at least as the server says
 // (RetryInfo). It is made again only if that does no harm: it reads, or it has a
-// request ID. If the wait would outlast the call's deadline, the error is answered at
-// once.
+// request ID. If the wait would outlast the call's deadline, or is more than a minute, the error
+// is answered at once.
 func retrying(tries int) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 		wait := firstWait
@@ -32,6 +33,9 @@ func retrying(tries int) grpc.UnaryClientInterceptor {
 				return err
 			}
 			pause := max(wait/2+time.Duration(rand.Int64N(int64(wait/2))), RetryDelay(err)) //nolint:gosec // jitter, no secret
+			if pause > longestAsk {
+				return err
+			}
 			if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
 				return err
 			}

@@ -46,7 +46,8 @@ func TestRetrying(t *testing.T) {
 		"changes something":  {"/certwright.v1.CRLService/PublishCRLs", &certwrightv1.PublishCRLsRequest{}, []error{down}, 1, codes.Unavailable, 0, 0, 0},
 		"denied":             {get, &certwrightv1.GetCertificateRequest{}, []error{status.Error(codes.PermissionDenied, "no")}, 1, codes.PermissionDenied, 0, 0, 0},
 		"a wrong root":       {get, &certwrightv1.GetCertificateRequest{}, []error{status.Error(codes.Unavailable, "transport: authentication handshake failed: x509")}, 1, codes.Unavailable, 0, 0, 0},
-		"too late":           {get, &certwrightv1.GetCertificateRequest{}, []error{told(codes.Unavailable, time.Hour)}, 1, codes.Unavailable, 0, 0, time.Minute},
+		"much too late":      {get, &certwrightv1.GetCertificateRequest{}, []error{told(codes.Unavailable, time.Hour)}, 1, codes.Unavailable, 0, 0, 0},
+		"too late":           {get, &certwrightv1.GetCertificateRequest{}, []error{told(codes.Unavailable, 20*time.Second)}, 1, codes.Unavailable, 0, 0, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -27,7 +27,7 @@ const (
 )
 
 // find takes up the certificate in the folder, if it is what is wished for and not past
-// its end. What is in another's hands, or readable for others, is an error.
+// its end. A file that others can read is an error: so is its key.
 func (k *Keeper) find() error {
 	if k.wish.Folder == "" {
 		return nil
