@@ -307,6 +307,24 @@ func TestToldToWait(t *testing.T) {
 	}
 }
 
+// TestLimit: what was tried too often is not tried again by hand either, but by force.
+func TestLimit(t *testing.T) {
+	h := newHostile(t)
+	c := h.file(t, "")
+	c.TriesPerHour = 2
+	a := open(t, c)
+	h.set(refuse(codes.PermissionDenied, "no"))
+	for n := range 4 {
+		results, err := a.Obtain(t.Context(), nil, false)
+		if err != nil || results[0].Err == nil || strings.Contains(results[0].Err.Error(), "there were 2 attempts already") != (n >= 2) {
+			t.Errorf("%d: %+v %v", n, results, err)
+		}
+	}
+	h.last(t, 2)
+	obtain(t, a)
+	h.last(t, 3)
+}
+
 // TestTokens: the token is read for each request.
 func TestTokens(t *testing.T) {
 	h := newHostile(t)

@@ -172,7 +172,8 @@ func (k *keeper) run(ctx, quit context.Context) error {
 
 // step does what is due and answers when the next is.
 func (k *keeper) step(ctx context.Context) time.Time {
-	k.alive(patience + time.Duration(k.config.Hook.Timeout)*time.Duration(len(k.agent.all())))
+	// It may have to wait for all the others, each with an attempt and a hook.
+	k.alive((2*patience + time.Duration(k.config.Hook.Timeout)) * time.Duration(len(k.agent.all())))
 	k.ask(ctx)
 	if now := time.Now(); !k.next(now).After(now) {
 		if err := k.attempt(ctx); err != nil && ctx.Err() == nil {
@@ -217,7 +218,9 @@ func (k *keeper) ask(ctx context.Context) {
 	if k.held == nil || plan.Ask.After(now) || now.After(k.held.Leaf().NotAfter) {
 		return
 	}
-	w, err := k.issuer.Window(ctx, k.held)
+	limited, cancel := context.WithTimeout(ctx, patience)
+	w, err := k.issuer.Window(limited, k.held)
+	cancel()
 	switch f := source.Of(err); {
 	case err == nil:
 		plan = k.rules.Suggested(plan, schedule.Window{Start: w.Start, End: w.End}, w.AskAgain, now)

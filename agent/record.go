@@ -117,26 +117,24 @@ func (k *keeper) request(ctx context.Context, now time.Time) (*pending, error) {
 	if err == nil && p != nil && p.Order == k.order && now.Sub(p.Made).Abs() < pendingLasts && keys.Algorithm(p.key.Public()) == k.config.Key.Type {
 		return p, nil
 	}
+	if p, err = k.newPending(ctx, now); err != nil {
+		return nil, err
+	}
+	if err := folder.WriteJSON(k.pendingFile(), p, 0o600); err != nil {
+		return nil, fmt.Errorf("the request cannot be kept: %w", err)
+	}
+	return p, nil
+}
+
+// newPending makes a key, unless the one that is there shall be kept, and a CSR.
+func (k *keeper) newPending(ctx context.Context, now time.Time) (p *pending, err error) {
 	p = &pending{ID: "agent-" + strings.ToLower(rand.Text()), Order: k.order, Made: now}
 	if k.held != nil && k.config.Key.Reuse && keys.Algorithm(k.held.Key.Public()) == k.config.Key.Type {
 		p.key = k.held.Key
 	} else if p.key, err = keys.Generate(ctx, k.config.Key.Type); err != nil {
 		return nil, err
 	}
-	var names client.Names
-	for _, id := range k.names {
-		switch id.Type {
-		case identity.IP:
-			names.IP = append(names.IP, id.Value)
-		case identity.URI:
-			names.URI = append(names.URI, id.Value)
-		case identity.Email:
-			names.Email = append(names.Email, id.Value)
-		default:
-			names.DNS = append(names.DNS, id.Value)
-		}
-	}
-	csr, err := client.CSR(p.key, names)
+	csr, err := client.CSR(p.key, sorted(k.names))
 	if err != nil {
 		return nil, err
 	}
@@ -149,10 +147,25 @@ func (k *keeper) request(ctx context.Context, now time.Time) (*pending, error) {
 		return nil, err
 	}
 	p.Key, p.CSR = string(key), string(csr)
-	if err := folder.WriteJSON(k.pendingFile(), p, 0o600); err != nil {
-		return nil, fmt.Errorf("the request cannot be kept: %w", err)
-	}
 	return p, nil
+}
+
+// sorted are the names by their types.
+func sorted(ids []identity.Identifier) client.Names {
+	var names client.Names
+	for _, id := range ids {
+		switch id.Type {
+		case identity.IP:
+			names.IP = append(names.IP, id.Value)
+		case identity.URI:
+			names.URI = append(names.URI, id.Value)
+		case identity.Email:
+			names.Email = append(names.Email, id.Value)
+		default:
+			names.DNS = append(names.DNS, id.Value)
+		}
+	}
+	return names
 }
 
 // drop forgets the request under way.

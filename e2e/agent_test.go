@@ -69,12 +69,6 @@ func (h *agentHost) run() {
 	}(h.cmd, h.ended)
 }
 
-func (h *agentHost) kill() {
-	_ = h.cmd.Process.Kill()
-	<-h.ended
-	h.cmd = nil
-}
-
 func (h *agentHost) stop() {
 	if h.cmd == nil {
 		return
