@@ -457,61 +457,6 @@ func (x *CreateSessionResponse) GetRoles() []*RoleHeld {
 	return nil
 }
 
-// RoleHeld is a role and what it is limited to.
-type RoleHeld struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The role: viewer, auditor, operator, policy-admin, ca-admin; requester, holder, login.
-	Role string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
-	// The owners whose things it may see and change. Empty: everybody's.
-	Owners        []string `protobuf:"bytes,2,rep,name=owners,proto3" json:"owners,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RoleHeld) Reset() {
-	*x = RoleHeld{}
-	mi := &file_certwright_v1_session_service_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RoleHeld) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RoleHeld) ProtoMessage() {}
-
-func (x *RoleHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_session_service_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RoleHeld.ProtoReflect.Descriptor instead.
-func (*RoleHeld) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *RoleHeld) GetRole() string {
-	if x != nil {
-		return x.Role
-	}
-	return ""
-}
-
-func (x *RoleHeld) GetOwners() []string {
-	if x != nil {
-		return x.Owners
-	}
-	return nil
-}
-
 // ListSessionsRequest selects sessions.
 type ListSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -527,7 +472,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_certwright_v1_session_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +484,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_session_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +497,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{7}
+	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListSessionsRequest) GetPageSize() int32 {
@@ -589,7 +534,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_certwright_v1_session_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -601,7 +546,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_session_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -614,7 +559,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{8}
+	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -642,7 +587,7 @@ type RevokeSessionRequest struct {
 
 func (x *RevokeSessionRequest) Reset() {
 	*x = RevokeSessionRequest{}
-	mi := &file_certwright_v1_session_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +599,7 @@ func (x *RevokeSessionRequest) String() string {
 func (*RevokeSessionRequest) ProtoMessage() {}
 
 func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_session_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +612,7 @@ func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionRequest.ProtoReflect.Descriptor instead.
 func (*RevokeSessionRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{9}
+	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RevokeSessionRequest) GetId() string {
@@ -686,7 +631,7 @@ type GetSelfRequest struct {
 
 func (x *GetSelfRequest) Reset() {
 	*x = GetSelfRequest{}
-	mi := &file_certwright_v1_session_service_proto_msgTypes[10]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +643,7 @@ func (x *GetSelfRequest) String() string {
 func (*GetSelfRequest) ProtoMessage() {}
 
 func (x *GetSelfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_session_service_proto_msgTypes[10]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +656,7 @@ func (x *GetSelfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSelfRequest.ProtoReflect.Descriptor instead.
 func (*GetSelfRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{10}
+	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{9}
 }
 
 // Self is who is calling.
@@ -731,7 +676,7 @@ type Self struct {
 
 func (x *Self) Reset() {
 	*x = Self{}
-	mi := &file_certwright_v1_session_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +688,7 @@ func (x *Self) String() string {
 func (*Self) ProtoMessage() {}
 
 func (x *Self) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_session_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_session_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +701,7 @@ func (x *Self) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Self.ProtoReflect.Descriptor instead.
 func (*Self) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{11}
+	return file_certwright_v1_session_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Self) GetPrincipal() string {
@@ -791,7 +736,7 @@ var File_certwright_v1_session_service_proto protoreflect.FileDescriptor
 
 const file_certwright_v1_session_service_proto_rawDesc = "" +
 	"\n" +
-	"#certwright/v1/session_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n" +
+	"#certwright/v1/session_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x18certwright/v1/role.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n" +
 	"\bProvider\x12\x16\n" +
 	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1b\n" +
 	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12\x16\n" +
@@ -823,10 +768,7 @@ const file_certwright_v1_session_service_proto_rawDesc = "" +
 	"\x15CreateSessionResponse\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.certwright.v1.SessionR\asession\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12-\n" +
-	"\x05roles\x18\x03 \x03(\v2\x17.certwright.v1.RoleHeldR\x05roles\"6\n" +
-	"\bRoleHeld\x12\x12\n" +
-	"\x04role\x18\x01 \x01(\tR\x04role\x12\x16\n" +
-	"\x06owners\x18\x02 \x03(\tR\x06owners\"x\n" +
+	"\x05roles\x18\x03 \x03(\v2\x17.certwright.v1.RoleHeldR\x05roles\"x\n" +
 	"\x13ListSessionsRequest\x12 \n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
 	"\n" +
@@ -866,7 +808,7 @@ func file_certwright_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_certwright_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_certwright_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_certwright_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_certwright_v1_session_service_proto_goTypes = []any{
 	(Session_State)(0),            // 0: certwright.v1.Session.State
 	(*Provider)(nil),              // 1: certwright.v1.Provider
@@ -875,37 +817,37 @@ var file_certwright_v1_session_service_proto_goTypes = []any{
 	(*Session)(nil),               // 4: certwright.v1.Session
 	(*CreateSessionRequest)(nil),  // 5: certwright.v1.CreateSessionRequest
 	(*CreateSessionResponse)(nil), // 6: certwright.v1.CreateSessionResponse
-	(*RoleHeld)(nil),              // 7: certwright.v1.RoleHeld
-	(*ListSessionsRequest)(nil),   // 8: certwright.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 9: certwright.v1.ListSessionsResponse
-	(*RevokeSessionRequest)(nil),  // 10: certwright.v1.RevokeSessionRequest
-	(*GetSelfRequest)(nil),        // 11: certwright.v1.GetSelfRequest
-	(*Self)(nil),                  // 12: certwright.v1.Self
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*ListSessionsRequest)(nil),   // 7: certwright.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 8: certwright.v1.ListSessionsResponse
+	(*RevokeSessionRequest)(nil),  // 9: certwright.v1.RevokeSessionRequest
+	(*GetSelfRequest)(nil),        // 10: certwright.v1.GetSelfRequest
+	(*Self)(nil),                  // 11: certwright.v1.Self
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*RoleHeld)(nil),              // 14: certwright.v1.RoleHeld
 }
 var file_certwright_v1_session_service_proto_depIdxs = []int32{
 	1,  // 0: certwright.v1.ListProvidersResponse.providers:type_name -> certwright.v1.Provider
 	0,  // 1: certwright.v1.Session.state:type_name -> certwright.v1.Session.State
-	13, // 2: certwright.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	13, // 3: certwright.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 4: certwright.v1.Session.revoke_time:type_name -> google.protobuf.Timestamp
-	14, // 5: certwright.v1.CreateSessionRequest.lifetime:type_name -> google.protobuf.Duration
+	12, // 2: certwright.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	12, // 3: certwright.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	12, // 4: certwright.v1.Session.revoke_time:type_name -> google.protobuf.Timestamp
+	13, // 5: certwright.v1.CreateSessionRequest.lifetime:type_name -> google.protobuf.Duration
 	4,  // 6: certwright.v1.CreateSessionResponse.session:type_name -> certwright.v1.Session
-	7,  // 7: certwright.v1.CreateSessionResponse.roles:type_name -> certwright.v1.RoleHeld
+	14, // 7: certwright.v1.CreateSessionResponse.roles:type_name -> certwright.v1.RoleHeld
 	4,  // 8: certwright.v1.ListSessionsResponse.sessions:type_name -> certwright.v1.Session
-	7,  // 9: certwright.v1.Self.roles:type_name -> certwright.v1.RoleHeld
+	14, // 9: certwright.v1.Self.roles:type_name -> certwright.v1.RoleHeld
 	4,  // 10: certwright.v1.Self.session:type_name -> certwright.v1.Session
 	2,  // 11: certwright.v1.SessionService.ListProviders:input_type -> certwright.v1.ListProvidersRequest
 	5,  // 12: certwright.v1.SessionService.CreateSession:input_type -> certwright.v1.CreateSessionRequest
-	8,  // 13: certwright.v1.SessionService.ListSessions:input_type -> certwright.v1.ListSessionsRequest
-	10, // 14: certwright.v1.SessionService.RevokeSession:input_type -> certwright.v1.RevokeSessionRequest
-	11, // 15: certwright.v1.SessionService.GetSelf:input_type -> certwright.v1.GetSelfRequest
+	7,  // 13: certwright.v1.SessionService.ListSessions:input_type -> certwright.v1.ListSessionsRequest
+	9,  // 14: certwright.v1.SessionService.RevokeSession:input_type -> certwright.v1.RevokeSessionRequest
+	10, // 15: certwright.v1.SessionService.GetSelf:input_type -> certwright.v1.GetSelfRequest
 	3,  // 16: certwright.v1.SessionService.ListProviders:output_type -> certwright.v1.ListProvidersResponse
 	6,  // 17: certwright.v1.SessionService.CreateSession:output_type -> certwright.v1.CreateSessionResponse
-	9,  // 18: certwright.v1.SessionService.ListSessions:output_type -> certwright.v1.ListSessionsResponse
+	8,  // 18: certwright.v1.SessionService.ListSessions:output_type -> certwright.v1.ListSessionsResponse
 	4,  // 19: certwright.v1.SessionService.RevokeSession:output_type -> certwright.v1.Session
-	12, // 20: certwright.v1.SessionService.GetSelf:output_type -> certwright.v1.Self
+	11, // 20: certwright.v1.SessionService.GetSelf:output_type -> certwright.v1.Self
 	16, // [16:21] is the sub-list for method output_type
 	11, // [11:16] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
@@ -919,13 +861,14 @@ func file_certwright_v1_session_service_proto_init() {
 		return
 	}
 	file_certwright_v1_authorization_proto_init()
+	file_certwright_v1_role_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_session_service_proto_rawDesc), len(file_certwright_v1_session_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
