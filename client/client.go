@@ -43,6 +43,9 @@ type Config struct {
 	// Token gives the bearer token for each call; nil, or an empty answer: none. It
 	// is sent over TLS and the admin socket only.
 	Token func(ctx context.Context) (string, error)
+	// GetClientCertificate gives the certificate that the client shows in TLS; nil:
+	// none. It is asked at each handshake.
+	GetClientCertificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 	// UserAgent of the calls; optional.
 	UserAgent string
 }
@@ -131,7 +134,7 @@ func Address(server string) (string, error) {
 
 // tls is how the server proves itself.
 func (c *Config) tls(address string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetClientCertificate: c.GetClientCertificate}
 	switch {
 	case c.CAFile != "" && c.Fingerprint != "":
 		return nil, errors.New("a CA file and a fingerprint: give one of them")

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,6 +23,14 @@ type logins struct {
 	devices map[string]*device // by device code
 	// interval that device logins may poll with, in seconds.
 	interval int64
+	issued   []string
+}
+
+// Issued are the ID tokens that logins have given.
+func (p *Provider) Issued() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.logins.issued)
 }
 
 type grantedCode struct {
@@ -186,5 +195,9 @@ func (p *Provider) grant(w http.ResponseWriter, claims map[string]any, nonce str
 	}
 	maps.Copy(more, claims)
 	subject, _ := claims["sub"].(string)
-	p.answer(w, map[string]any{"access_token": rand.Text(), "token_type": "Bearer", "expires_in": 300, "id_token": p.Token(subject, more)})
+	token := p.Token(subject, more)
+	p.mu.Lock()
+	p.logins.issued = append(p.logins.issued, token)
+	p.mu.Unlock()
+	p.answer(w, map[string]any{"access_token": rand.Text(), "token_type": "Bearer", "expires_in": 300, "id_token": token})
 }
