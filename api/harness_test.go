@@ -80,8 +80,8 @@ type world struct {
 	// sessions are for principals of any sort, until stillHolds says otherwise.
 	sessions   *session.Sessions
 	stillHolds func(context.Context, identity.Principal) (identity.Principal, error)
-	store  *bolt.Store
-	log    *ledger.Log
+	store      *bolt.Store
+	log        *ledger.Log
 
 	admin *grpc.ClientConn // over the socket
 	tcp   *grpc.ClientConn // over TLS, without credentials of its own

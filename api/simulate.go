@@ -28,6 +28,9 @@ func (s *policyService) SimulatePolicy(ctx context.Context, in *certwrightv1.Sim
 	out := &certwrightv1.SimulatePolicyResponse{
 		PolicyVersion: hex.EncodeToString(hash[:]), Principal: req.Principal.String(), Roles: rolesHeld(req.Principal),
 	}
+	if in.GetPrincipal() != "" && len(req.Identifiers) == 0 {
+		return out, nil
+	}
 	spent, err := s.unusable(ctx, req.Principal)
 	if err != nil {
 		return nil, err
@@ -100,6 +103,9 @@ func (s *policyService) simulated(ctx context.Context, in *certwrightv1.Simulate
 	}
 	if req.Profile == "" {
 		req.Profile = s.onlyProfile(req.Principal)
+	}
+	if in.GetPrincipal() != "" && len(in.GetDnsNames())+len(in.GetIpAddresses())+len(in.GetUris())+len(in.GetEmails()) == 0 {
+		return req, nil // its roles are all that is asked
 	}
 	if req.Identifiers, err = identifiers(in); err != nil {
 		return req, err

@@ -87,6 +87,9 @@ func TestSimulatedRoles(t *testing.T) {
 		return out
 	}
 	who := "oidc:" + a.provider.URL + "#s"
+	if got, err := client.SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{Principal: who, Claims: claim("groups", "auditor")}); err != nil || len(got.GetRoles()) != 2 || got.GetPrincipal() != who || got.GetAllowed() || len(got.GetViolations()) != 0 {
+		t.Errorf("without a name: %v %v", got, err)
+	}
 	for _, test := range []struct {
 		principal string
 		claims    []*certwrightv1.Claim

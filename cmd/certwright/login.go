@@ -103,7 +103,11 @@ func (a *app) login(ctx context.Context, server string, w loginWish) error {
 		return err
 	})
 	if err != nil {
-		return err
+		f := a.explain(err)
+		if cert != nil && f.code == exitUnavailable {
+			f.detail = append(f.detail, "or it does not take this certificate: one that is revoked, expired or of another CA is refused in the handshake")
+		}
+		return f
 	}
 	s := made.GetSession()
 	path, err := a.keep(keptSession{Server: server, ID: s.GetId(), Token: made.GetToken(), Expires: s.GetExpireTime().AsTime()})

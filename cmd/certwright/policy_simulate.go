@@ -94,7 +94,6 @@ func simulateAs(q *pb.SimulatePolicyRequest, issuer string, claims []string) err
 func (a *app) printSimulated(q *pb.SimulatePolicyRequest, answer *pb.SimulatePolicyResponse) error {
 	names := slices.Concat(q.GetDnsNames(), q.GetIpAddresses(), q.GetUris(), q.GetEmails())
 	if len(names) == 0 && q.GetPrincipal() != "" {
-		answer.Violations = nil // no certificate was asked for
 		r := rows{portrait: true, columns: columnsOf("Principal", "Roles", "Policy version")}
 		r.add(answer.GetPrincipal(), answer.GetPrincipal(), roleText(answer.GetRoles()), answer.GetPolicyVersion())
 		return a.print(answer, r)

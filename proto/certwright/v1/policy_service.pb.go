@@ -293,6 +293,7 @@ type SimulatePolicyRequest struct {
 	// Labels.
 	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The principal that would ask, for example "token:ID" or "local_socket:admin". Empty: the caller.
+	// With a principal and no name at all only its roles are answered.
 	Principal string `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Claims that the principal would have, of one by oidc, mtls or device.
 	Claims        []*Claim `protobuf:"bytes,11,rep,name=claims,proto3" json:"claims,omitempty"`
