@@ -116,16 +116,8 @@ func New(c Config) (*Authenticator, error) {
 
 // Check tells what is wrong with an issuer's configuration; nil: nothing.
 func (i Issuer) Check() error {
-	if err := checkURL(i.URL); err != nil {
+	if err := i.checkURLs(); err != nil {
 		return err
-	}
-	if strings.Contains(i.URL, "?") {
-		return errors.New("an issuer has no query (OpenID Connect Core 1.0 §2)")
-	}
-	if i.JWKSURL != "" {
-		if err := checkURL(i.JWKSURL); err != nil {
-			return fmt.Errorf("jwks_url: %w", err)
-		}
 	}
 	switch {
 	case len(i.Audiences) == 0 && i.Login.ClientID == "" || slices.Contains(i.Audiences, ""):
@@ -143,6 +135,21 @@ func (i Issuer) Check() error {
 	for _, alg := range i.Algorithms {
 		if !slices.Contains(Algorithms(), alg) {
 			return fmt.Errorf("the algorithm %.32q is not one of %s", alg, strings.Join(Algorithms(), ", "))
+		}
+	}
+	return nil
+}
+
+func (i Issuer) checkURLs() error {
+	if err := checkURL(i.URL); err != nil {
+		return err
+	}
+	if strings.Contains(i.URL, "?") {
+		return errors.New("an issuer has no query (OpenID Connect Core 1.0 §2)")
+	}
+	if i.JWKSURL != "" {
+		if err := checkURL(i.JWKSURL); err != nil {
+			return fmt.Errorf("jwks_url: %w", err)
 		}
 	}
 	return nil

@@ -37,8 +37,11 @@ func Code(ctx context.Context, c Config, show func(url string)) (idToken string,
 	server := &http.Server{
 		Handler: w, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 32 << 10,
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener) // until it is shut down; without it nobody answers, which is told
+	}()
 	defer func() {
 		// The page of the answer is still on its way to the browser.
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

@@ -62,7 +62,7 @@ func (b *lockedBuffer) String() string {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cw") // short: a socket is in it
+	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,11 +281,11 @@ func TestLoginJourney(t *testing.T) {
 	o.ahead.Store(int64(61 * time.Minute))
 	admin.runs(exitAuth, "the session has expired; log in again: certwright login", "whoami")
 	admin.runs(0, "Logged out", "logout") // it is over at the server
-	o.noSecrets(admin)
+	o.noSecrets()
 }
 
 // noSecrets looks for tokens where none may be.
-func (o *office) noSecrets(p *person) {
+func (o *office) noSecrets() {
 	o.t.Helper()
 	root := &person{office: o, env: map[string]string{"CERTWRIGHT_DATA": o.data}}
 	root.runs(0, "", "ledger", "verify")
