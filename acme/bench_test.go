@@ -81,11 +81,11 @@ func (w *world) abandonOrders(c *client, n int) {
 	for i := 0; i < n; {
 		var unit storage.Unit
 		for ; i < n && len(unit) < 1000; i++ {
-			// IDs rise, as real ones do; the names differ.
+			// IDs rise, as real ones do; the names differ, and are as long.
 			id := fmt.Sprintf("%s%012d", orderID[:12], i)
 			fresh := func(body []byte) []byte {
 				body = bytes.ReplaceAll(body, []byte(authzID), []byte(id))
-				return bytes.ReplaceAll(body, []byte("abandoned."), fmt.Appendf(nil, "a%07d.", i))
+				return bytes.ReplaceAll(body, []byte("abandoned."), fmt.Appendf(nil, "as%07d.", i))
 			}
 			unit = append(unit,
 				storage.PutRecord{

@@ -3,7 +3,6 @@ package acme
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -184,8 +183,8 @@ func (s *Server) listOrders(ctx context.Context, q *request) error {
 		Orders []string `json:"orders"`
 	}{[]string{}}
 	for _, r := range page.Records {
-		var o order
-		if err := json.Unmarshal(r.Body, &o); err != nil {
+		o, err := decodeOrder(r)
+		if err != nil {
 			return err
 		}
 		if o.Status == statusInvalid || o.Status == statusPending && !s.now().Before(o.Expires) {

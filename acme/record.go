@@ -136,7 +136,7 @@ type order struct {
 
 // put writes the order as it stands.
 func (o *order) put(now time.Time) (storage.PutRecord, error) {
-	body, err := json.Marshal(o)
+	body, err := o.marshal()
 	p := storage.PutRecord{
 		Collection: orderCollection, ID: o.ID, IfVersion: o.version, Body: body,
 		Indexes: []storage.RecordIndex{{Name: indexAccount, Value: o.Account}},
@@ -166,7 +166,7 @@ func (o *order) names() []identity.Identifier {
 
 func decodeOrder(r storage.Record) (*order, error) {
 	o := &order{ID: r.ID, version: r.Version}
-	if err := json.Unmarshal(r.Body, o); err != nil {
+	if err := o.unmarshal(r.Body); err != nil {
 		return nil, fmt.Errorf("order %s: %w", r.ID, err)
 	}
 	return o, nil
@@ -201,7 +201,7 @@ type proof struct {
 
 // put writes the authorization as it stands.
 func (z *authorization) put(now time.Time) (storage.PutRecord, error) {
-	body, err := json.Marshal(z)
+	body, err := z.marshal()
 	p := storage.PutRecord{Collection: authzCollection, ID: z.ID, IfVersion: z.version, Body: body}
 	switch z.Status {
 	case statusValid:
@@ -244,7 +244,7 @@ func (z *authorization) status(now time.Time) string {
 
 func decodeAuthorization(r storage.Record) (*authorization, error) {
 	z := &authorization{ID: r.ID, version: r.Version}
-	if err := json.Unmarshal(r.Body, z); err != nil {
+	if err := z.unmarshal(r.Body); err != nil {
 		return nil, fmt.Errorf("authorization %s: %w", r.ID, err)
 	}
 	return z, nil

@@ -30,41 +30,62 @@ type route struct {
 // resource finds the route of a path below Prefix. args are its variable parts.
 func (s *Server) resource(path string) (route, []string, bool) {
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	if len(parts) == 1 {
-		fixed := map[string]route{
-			"directory":   {unsigned, s.directory},
-			"new-nonce":   {unsigned, s.newNonce},
-			"new-account": {byKey, s.newAccount},
-			"new-order":   {byAccount, s.newOrder},
-			"new-authz":   {byAccount, s.newAuthorization},
-			"revoke-cert": {byEither, s.revoke},
-			"key-change":  {byAccount, s.keyChange},
-		}
-		r, ok := fixed[parts[0]]
-		return r, nil, ok
-	}
 	args := parts[1:]
-	switch {
-	case len(args) == 1:
-		one := map[string]route{
-			"account":      {byAccount, s.updateAccount},
-			"order":        {byAccount, s.getOrder},
-			"authz":        {byAccount, s.authorization},
-			"cert":         {byAccount, s.certificate},
-			"renewal-info": {unsigned, s.renewalInfo},
+	var r route
+	switch len(args) {
+	case 0:
+		r = s.fixed(parts[0])
+	case 1:
+		r = s.named(parts[0])
+	case 2:
+		switch {
+		case parts[0] == "account" && args[1] == "orders":
+			r, args = route{byAccount, s.listOrders}, args[:1]
+		case parts[0] == "order" && args[1] == "finalize":
+			r, args = route{byAccount, s.finalize}, args[:1]
+		case parts[0] == "challenge":
+			r = route{byAccount, s.respond}
 		}
-		r, ok := one[parts[0]]
-		return r, args, ok
-	case len(args) != 2:
-		return route{}, nil, false
-	case parts[0] == "account" && args[1] == "orders":
-		return route{byAccount, s.listOrders}, args[:1], true
-	case parts[0] == "order" && args[1] == "finalize":
-		return route{byAccount, s.finalize}, args[:1], true
-	case parts[0] == "challenge":
-		return route{byAccount, s.respond}, args, true
 	}
-	return route{}, nil, false
+	return r, args, r.do != nil
+}
+
+// fixed is the route of a resource that there is once.
+func (s *Server) fixed(name string) route {
+	switch name {
+	case "directory":
+		return route{unsigned, s.directory}
+	case "new-nonce":
+		return route{unsigned, s.newNonce}
+	case "new-account":
+		return route{byKey, s.newAccount}
+	case "new-order":
+		return route{byAccount, s.newOrder}
+	case "new-authz":
+		return route{byAccount, s.newAuthorization}
+	case "revoke-cert":
+		return route{byEither, s.revoke}
+	case "key-change":
+		return route{byAccount, s.keyChange}
+	}
+	return route{}
+}
+
+// named is the route of a resource of a kind.
+func (s *Server) named(kind string) route {
+	switch kind {
+	case "account":
+		return route{byAccount, s.updateAccount}
+	case "order":
+		return route{byAccount, s.getOrder}
+	case "authz":
+		return route{byAccount, s.authorization}
+	case "cert":
+		return route{byAccount, s.certificate}
+	case "renewal-info":
+		return route{unsigned, s.renewalInfo}
+	}
+	return route{}
 }
 
 // Handler serves everything under Prefix. It never answers with a 5xx to what a

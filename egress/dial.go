@@ -132,7 +132,7 @@ func (c *Client) connect(ctx context.Context, addr netip.Addr, port, left int) (
 			return nil
 		},
 	}
-	conn, err := d.DialContext(ctx, "tcp", want.String())
+	conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, want)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -184,7 +185,11 @@ const maxInformational = 5
 
 // exchange sends a request and reads its answer: no more of it than may be read.
 func (c *Client) exchange(conn net.Conn, req *http.Request) (*Response, error) {
-	if err := req.Write(conn); err != nil {
+	var request bytes.Buffer
+	if err := req.Write(&request); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(request.Bytes()); err != nil {
 		return nil, err
 	}
 	limit := &io.LimitedReader{R: conn, N: maxHeaderBytes}

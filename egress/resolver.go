@@ -92,8 +92,7 @@ func roundTrip(ctx context.Context, network, server string, question *dns.Msg) (
 // missing, which is nil.
 func roundTrips(ctx context.Context, network, server string, questions ...*dns.Msg) ([]*dns.Msg, error) {
 	answers := make([]*dns.Msg, len(questions))
-	var d net.Dialer
-	socket, err := d.DialContext(ctx, network, server)
+	socket, err := dialServer(ctx, network, server)
 	if err != nil {
 		return answers, err
 	}
@@ -128,6 +127,19 @@ func roundTrips(ctx context.Context, network, server string, questions ...*dns.M
 		// By UDP anyone may write: wait for the true answer until the time is over.
 	}
 	return answers, nil
+}
+
+// dialServer connects a socket of its own to a name server.
+func dialServer(ctx context.Context, network, server string) (net.Conn, error) {
+	var d net.Dialer
+	if addr, err := netip.ParseAddrPort(server); err == nil && network == "udp" {
+		socket, err := d.DialUDP(ctx, network, netip.AddrPort{}, addr)
+		if err != nil {
+			return nil, err
+		}
+		return socket, nil
+	}
+	return d.DialContext(ctx, network, server)
 }
 
 // both asks the first name server for a name's addresses of both families at

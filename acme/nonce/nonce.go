@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"sync"
 	"time"
 )
@@ -50,6 +51,7 @@ type Config struct {
 type Source struct {
 	boot     [bootSize]byte
 	key      [32]byte
+	codes    sync.Pool // of HMACs with the key
 	lifetime time.Duration
 	now      func() time.Time
 
@@ -75,6 +77,7 @@ func New(cfg Config) *Source {
 	copy(s.boot[:], cfg.Server[:])
 	_, _ = rand.Read(s.boot[8:]) // never fails
 	_, _ = rand.Read(s.key[:])
+	s.codes.New = func() any { return hmac.New(sha256.New, s.key[:]) }
 	return s
 }
 
@@ -123,7 +126,9 @@ func (s *Source) Use(nonce string) error {
 func (s *Source) bits() uint64 { return uint64(len(s.used)) * 64 }
 
 func (s *Source) code(body []byte) []byte {
-	h := hmac.New(sha256.New, s.key[:])
+	h, _ := s.codes.Get().(hash.Hash)
+	defer s.codes.Put(h)
+	h.Reset()
 	h.Write(body)
 	return h.Sum(nil)[:codeSize]
 }

@@ -17,12 +17,22 @@ import (
 
 // Record implements storage.RecordReader.
 func (s *Store) Record(ctx context.Context, collection, id string) (storage.Record, error) {
-	var out storage.Record
+	if err := ctx.Err(); err != nil {
+		return storage.Record{}, err
+	}
+	name := recordID{collection, id}
+	out, found, state := s.recent.get(name)
+	if found {
+		return out, nil
+	}
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		var err error
 		out, err = readRecord(tx, collection, id)
 		return err
 	})
+	if err == nil {
+		s.recent.keep(name, out, state)
+	}
 	return out, err
 }
 

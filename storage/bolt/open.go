@@ -34,7 +34,7 @@ type Config struct {
 	// 0: 4096.
 	Queue int
 	// Linger is the longest time that a unit waits for company, so that more
-	// units share one transaction; a lone caller never waits. 0: 5 ms;
+	// units share one transaction; a lone caller never waits. 0: 20 ms;
 	// negative: never.
 	Linger time.Duration
 	// Reserve is the space on disk, in octets, that is kept for what must still
@@ -50,7 +50,7 @@ type Config struct {
 
 const (
 	defaultQueue  = 4096
-	defaultLinger = 5 * time.Millisecond
+	defaultLinger = 20 * time.Millisecond
 	defaultSpace  = 16 << 20
 	lockTimeout   = time.Second
 	// growth is how much the file grows at a time; each growth costs one more
@@ -77,6 +77,7 @@ type Store struct {
 	size   int64        // the writer's: of the file
 
 	snapshots snapshots
+	recent    recent
 	mapped    int64 // the address space that the file has
 
 	counters counters
@@ -211,6 +212,9 @@ func (s *Store) open() (err error) {
 		},
 	}
 	if !s.config.ReadOnly {
+		if err := s.whole(); err != nil { // before opening follows pages that may not be there
+			return err
+		}
 		s.mapped = info.Size() + mapSize()
 		options.InitialMmapSize = int(s.mapped)
 	}
@@ -234,6 +238,28 @@ func (s *Store) open() (err error) {
 	return s.snapshots.renew(s.db)
 }
 
+// whole checks that the file has all the pages that its newest root counts. Opened
+// to read, bbolt looks at the two roots only.
+func (s *Store) whole() error {
+	db, err := bbolt.Open(s.config.Path, 0o600, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.View(s.uncut), db.Close())
+}
+
+// uncut is nil if no page is missing: bbolt would read on into what is not there.
+func (s *Store) uncut(tx *bbolt.Tx) error {
+	if tx.Size() <= s.size {
+		return nil
+	}
+	return &problem.Problem{
+		Kind: problem.FailedPrecondition, Reason: "DATABASE_TRUNCATED",
+		Detail: fmt.Sprintf("the database %s is cut off: %d octets of %d are there", s.config.Path, s.size, tx.Size()),
+		Help:   "restore the file from a backup",
+	}
+}
+
 // mapSize is the address space that the file may grow into before bbolt has to
 // map it anew, for which it waits until all readers are done.
 func mapSize() int64 {
@@ -245,12 +271,8 @@ func mapSize() int64 {
 
 // load reads the format and the tree's edge.
 func (s *Store) load(tx *bbolt.Tx) error {
-	if tx.Size() > s.size { // bbolt reads on into what is not there
-		return &problem.Problem{
-			Kind: problem.FailedPrecondition, Reason: "DATABASE_TRUNCATED",
-			Detail: fmt.Sprintf("the database %s is cut off: %d octets of %d are there", s.config.Path, s.size, tx.Size()),
-			Help:   "restore the file from a backup",
-		}
+	if err := s.uncut(tx); err != nil {
+		return err
 	}
 	meta := tx.Bucket([]byte(bucketMeta))
 	if meta == nil {
@@ -301,6 +323,7 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.gate.Unlock()
 	s.writer.Wait()
+	s.recent.drop()
 	if err := errors.Join(s.snapshots.leave(s.snapshots.swap(nil)), s.db.Close()); err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}

@@ -73,6 +73,7 @@ func preparePutRecord(c storage.PutRecord) (operation, error) {
 			return err
 		}
 		u.put(bucketRecord, key, value)
+		u.records = append(u.records, recordChange{recordID: recordID{c.Collection, c.ID}, record: next.record(c.ID)})
 		u.moveRecordKeys(recordKeys(c.Collection, c.ID, old), recordKeys(c.Collection, c.ID, next))
 		return nil
 	}, nil
@@ -162,6 +163,7 @@ func prepareDeleteRecord(c storage.DeleteRecord) (operation, error) {
 		}
 		u.moveRecordKeys(recordKeys(c.Collection, c.ID, old), nil)
 		u.delete(bucketRecord, key)
+		u.records = append(u.records, recordChange{recordID: recordID{c.Collection, c.ID}, gone: true})
 		return nil
 	}, nil
 }

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -147,27 +148,31 @@ type recordRow struct {
 }
 
 func (r recordRow) marshal(key []byte) ([]byte, error) {
-	b := cryptobyte.NewBuilder(make([]byte, 0, 64+len(r.body)))
-	b.AddUint64(r.version)
-	b.AddUint64(uint64(r.expires))
-	b.AddUint64(r.entry)
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, x := range r.indexes {
-			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(x.Name)) })
-			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(x.Value)) })
-			unique := uint8(0)
-			if x.Unique {
-				unique = 1
-			}
-			b.AddUint8(unique)
+	list := 0
+	for _, x := range r.indexes {
+		if len(x.Name) > math.MaxUint8 || len(x.Value) > math.MaxUint8 {
+			return nil, errRow
 		}
-	})
-	b.AddBytes(r.body)
-	out, err := b.Bytes()
-	if err != nil {
-		return nil, err
+		list += len(x.Name) + len(x.Value) + 3
 	}
-	return seal(key, out), nil
+	if list > math.MaxUint16 {
+		return nil, errRow
+	}
+	out := append(make([]byte, 0, 27+list+len(r.body)+sealSize), rowVersion)
+	out = binary.BigEndian.AppendUint64(out, r.version)
+	out = binary.BigEndian.AppendUint64(out, uint64(r.expires))
+	out = binary.BigEndian.AppendUint64(out, r.entry)
+	out = binary.BigEndian.AppendUint16(out, uint16(list))
+	for _, x := range r.indexes {
+		out = append(append(out, byte(len(x.Name))), x.Name...)
+		out = append(append(out, byte(len(x.Value))), x.Value...)
+		unique := byte(0)
+		if x.Unique {
+			unique = 1
+		}
+		out = append(out, unique)
+	}
+	return mark(key, append(out, r.body...)), nil
 }
 
 // parseRecordRow reads a record; body is a part of sealed.

@@ -1,7 +1,9 @@
 package bolt
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -25,9 +27,14 @@ type unit struct {
 	restore bool      // its entries are restored
 	base    uint64    // index of its first entry
 	entries [][]byte
-	order   []string
-	writes  map[string]write
+	writes  []write        // in the order of their first coming, each key once
+	places  map[string]int // of the writes, once they are more than fewWrites
+	records []recordChange
 }
+
+// fewWrites is how many writes are looked through one by one: more than a usual unit
+// has.
+const fewWrites = 32
 
 type write struct {
 	bucket bucket
@@ -37,15 +44,15 @@ type write struct {
 }
 
 func newUnit(tx *bbolt.Tx, base uint64, at, last time.Time) *unit {
-	return &unit{tx: tx, at: at, last: last, base: base, writes: map[string]write{}}
+	return &unit{tx: tx, at: at, last: last, base: base, writes: make([]write, 0, fewWrites/2)}
 }
 
 func (u *unit) get(b bucket, key []byte) []byte {
-	if w, ok := u.writes[writeID(b, key)]; ok {
-		if w.gone {
+	if i := u.place(b, key); i >= 0 {
+		if u.writes[i].gone {
 			return nil
 		}
-		return w.value
+		return u.writes[i].value
 	}
 	return u.tx.Bucket([]byte(b)).Get(key)
 }
@@ -62,14 +69,34 @@ func (u *unit) put(b bucket, key, value []byte) {
 
 func (u *unit) delete(b bucket, key []byte) { u.set(write{bucket: b, key: key, gone: true}) }
 
+// place is where in writes a key stands; negative if it does not.
+func (u *unit) place(b bucket, key []byte) int {
+	if u.places != nil {
+		if i, ok := u.places[writeID(b, key)]; ok {
+			return i
+		}
+		return -1
+	}
+	return slices.IndexFunc(u.writes, func(w write) bool { return w.bucket == b && bytes.Equal(w.key, key) })
+}
+
 func writeID(b bucket, key []byte) string { return string(b) + "\x00" + string(key) }
 
 func (u *unit) set(w write) {
-	id := writeID(w.bucket, w.key)
-	if _, ok := u.writes[id]; !ok {
-		u.order = append(u.order, id)
+	if i := u.place(w.bucket, w.key); i >= 0 {
+		u.writes[i] = w
+		return
 	}
-	u.writes[id] = w
+	u.writes = append(u.writes, w)
+	switch {
+	case u.places != nil:
+		u.places[writeID(w.bucket, w.key)] = len(u.writes) - 1
+	case len(u.writes) > fewWrites:
+		u.places = make(map[string]int, 2*len(u.writes))
+		for i, w := range u.writes {
+			u.places[writeID(w.bucket, w.key)] = i
+		}
+	}
 }
 
 // append gives the entry its place.
@@ -103,8 +130,7 @@ func (u *unit) flush(edge *merkle.Edge) error {
 			return err
 		}
 	}
-	for _, id := range u.order {
-		w := u.writes[id]
+	for _, w := range u.writes {
 		b := u.tx.Bucket([]byte(w.bucket))
 		var err error
 		if w.gone {

@@ -193,11 +193,15 @@ const roomy = 4 << 30
 // own errors are in their jobs.
 func (s *Store) transact(batch []*job) error {
 	do := func() error {
-		changed, err := s.attempt(batch)
-		if err != nil || !changed && s.snapshots.last != nil {
+		w, err := s.attempt(batch)
+		if err != nil || !w.changed && s.snapshots.last != nil {
 			return err
 		}
-		return s.snapshots.renew(s.db)
+		if err := s.snapshots.renew(s.db); err != nil {
+			return err
+		}
+		s.recent.change(w.records)
+		return nil
 	}
 	if s.size+min(roomy, mapSize()/2) > s.mapped {
 		return s.snapshots.exclusive(do)
@@ -205,12 +209,12 @@ func (s *Store) transact(batch []*job) error {
 	return do()
 }
 
-// attempt is one transaction. changed tells whether it has written.
-func (s *Store) attempt(batch []*job) (changed bool, err error) {
+// attempt is one transaction.
+func (s *Store) attempt(batch []*job) (w work, err error) {
 	defer guard(&err)()
 	tx, err := s.db.Begin(true)
 	if err != nil {
-		return false, err
+		return w, err
 	}
 	defer func() {
 		if rerr := tx.Rollback(); rerr != nil && !errors.Is(rerr, bberrors.ErrTxClosed) {
@@ -222,7 +226,7 @@ func (s *Store) attempt(batch []*job) (changed bool, err error) {
 			tx.Bucket([]byte(b)).FillPercent = appendFill
 		}
 	}
-	w := work{
+	w = work{
 		tx: tx, edge: s.edge.Clone(), last: s.last, now: s.config.Now().UTC().Truncate(time.Millisecond),
 		full: s.config.Reserve > 0 && freeSpace(s.file) < uint64(s.config.Reserve),
 	}
@@ -232,13 +236,13 @@ func (s *Store) attempt(batch []*job) (changed bool, err error) {
 			continue
 		}
 		if err := w.do(j); err != nil {
-			return false, err
+			return w, err
 		}
 	}
 	if !w.changed {
-		return false, nil
+		return w, nil
 	}
-	return true, s.settle(w)
+	return w, s.settle(w)
 }
 
 // work is a transaction under way.
@@ -249,6 +253,7 @@ type work struct {
 	now     time.Time
 	full    bool // the disk is nearly full
 	changed bool
+	records []recordChange
 }
 
 // do carries out one unit. What it returns ends the whole transaction; the
@@ -267,7 +272,8 @@ func (w *work) take(u *unit, j *job) error {
 		return err
 	}
 	j.receipt = u.receipt()
-	w.changed = w.changed || len(u.order) > 0 || len(u.entries) > 0
+	w.records = append(w.records, u.records...)
+	w.changed = w.changed || len(u.writes) > 0 || len(u.entries) > 0
 	if len(u.entries) > 0 {
 		w.last = u.at
 	}
