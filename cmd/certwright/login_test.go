@@ -36,6 +36,8 @@ const loginRoles = `roles:
 type office struct {
 	t        *testing.T
 	provider *oidctest.Provider
+	config   config.Config
+	stop     func()
 	grpc     string
 	data     string
 	log      *lockedBuffer
@@ -67,7 +69,7 @@ func newOffice(t *testing.T) *office {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	o := &office{t: t, provider: oidctest.New(t), data: filepath.Join(dir, "data"), log: &lockedBuffer{}}
+	o := &office{t: t, provider: oidctest.New(t), stop: func() {}, data: filepath.Join(dir, "data"), log: &lockedBuffer{}}
 	if err := os.WriteFile(filepath.Join(dir, "idp.crt"), o.provider.CertificatePEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -78,30 +80,39 @@ func newOffice(t *testing.T) *office {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.config = settings.Config
+	t.Cleanup(func() { o.stop() })
+	o.start()
+	o.apply(loginRoles)
+	return o
+}
+
+// start runs the server.
+func (o *office) start() {
+	o.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan server.Addresses, 1), make(chan error, 1)
 	go func() {
 		done <- server.Run(ctx, server.Options{
-			Config: settings.Config, Version: "test", Logger: slog.New(slog.NewTextHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Config: o.config, Version: "test", Logger: slog.New(slog.NewTextHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Now:   func() time.Time { return time.Now().Add(time.Duration(o.ahead.Load())) },
 			Ready: func(addresses server.Addresses) { ready <- addresses },
 		})
 	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
 	select {
 	case addresses := <-ready:
 		o.grpc = addresses.GRPC
 	case err := <-done:
-		done <- nil
-		t.Fatal(err)
+		cancel()
+		o.t.Fatal(err)
 	}
-	o.apply(loginRoles)
-	return o
+	o.stop = func() {
+		o.stop = func() {}
+		cancel()
+		if err := <-done; err != nil {
+			o.t.Error(err)
+		}
+	}
 }
 
 // apply adds roles to the shipped policy, over the socket.
@@ -308,6 +319,48 @@ func (o *office) noSecrets() {
 	if !strings.Contains(o.log.String(), "session opened") {
 		o.t.Error("the log does not tell of sessions")
 	}
+}
+
+// TestSessionsEndWithARecovery: who goes on from an older database has none of the
+// sessions in it, one of which may have been revoked since.
+func TestSessionsEndWithARecovery(t *testing.T) {
+	o := newOffice(t)
+	p := o.person()
+	p.login("root", "pki", "--no-browser")
+	database := filepath.Join(o.data, "ledger.db")
+	o.stop()
+	older, err := os.ReadFile(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restart := func() {
+		kept := p.kept()
+		o.start()
+		p.env["CERTWRIGHT_SERVER"], kept.Server = o.grpc, o.grpc // on another port
+		a, _, _ := testApp()
+		a.getenv = func(name string) string { return p.env[name] }
+		for _, file := range p.sessionFiles() {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := a.keep(kept); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restart()
+	p.runs(0, "ca-admin", "whoami")
+	other := o.person()
+	other.login("eve", "staff", "--no-browser")
+	o.stop()
+	if err := os.WriteFile(database, older, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root := &person{office: o, env: map[string]string{}}
+	root.runs(0, "", "ledger", "recover", "--yes", "--data", o.data)
+	restart()
+	p.runs(exitAuth, "the session token is not valid, or its session has ended; log in again: certwright login", "whoami")
+	root.runs(0, "", "ledger", "verify", "--data", o.data)
 }
 
 // TestLoginByCertificateJourney: a certificate opens sessions, which end with it.
