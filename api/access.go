@@ -126,6 +126,7 @@ func descriptors() []protoreflect.FileDescriptor {
 		certwrightv1.File_certwright_v1_eab_service_proto,
 		certwrightv1.File_certwright_v1_order_service_proto,
 		certwrightv1.File_certwright_v1_maintenance_service_proto,
+		certwrightv1.File_certwright_v1_session_service_proto,
 	}
 }
 
@@ -185,6 +186,8 @@ func roleOf(role certwrightv1.Role) identity.Role {
 		return identity.RoleRequester
 	case certwrightv1.Role_ROLE_HOLDER:
 		return identity.RoleHolder
+	case certwrightv1.Role_ROLE_LOGIN:
+		return identity.RoleLogin
 	case certwrightv1.Role_ROLE_VIEWER:
 		return identity.RoleViewer
 	case certwrightv1.Role_ROLE_AUDITOR:

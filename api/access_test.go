@@ -37,6 +37,7 @@ import (
 	"github.com/certwright/certwright/auth/mtls"
 	"github.com/certwright/certwright/auth/oidc"
 	"github.com/certwright/certwright/auth/oidc/oidctest"
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca/x509cert"
 	"github.com/certwright/certwright/egress"
@@ -47,6 +48,7 @@ import (
 // accessLine is one line of testdata/access.txt.
 type accessLine struct {
 	verb, path string
+	public     bool            // allowed to anybody
 	allowed    map[string]bool // by caller
 }
 
@@ -72,12 +74,12 @@ func accessTable(t *testing.T) map[string]accessLine {
 		case len(fields) != 3+len(callers):
 			t.Fatalf("%q", lines.Text())
 		}
-		line := accessLine{verb: fields[1], path: ids.Replace(fields[2]), allowed: map[string]bool{}}
+		line := accessLine{verb: fields[1], path: ids.Replace(fields[2]), public: fields[3] == "*", allowed: map[string]bool{}}
 		for i, caller := range callers {
-			if mark := fields[3+i]; mark != "+" && mark != "-" {
+			if mark := fields[3+i]; mark != "+" && mark != "-" && mark != "*" || (mark == "*") != line.public {
 				t.Fatalf("%q", lines.Text())
 			}
-			line.allowed[caller] = fields[3+i] == "+"
+			line.allowed[caller] = fields[3+i] != "-"
 		}
 		table["/certwright.v1."+fields[0]] = line
 	}
@@ -91,15 +93,19 @@ func TestEveryMethodSaysWhoMayCall(t *testing.T) {
 	eachOurs(func(name string, m protoreflect.MethodDescriptor) {
 		seen++
 		a, ok := proto.GetExtension(m.Options(), certwrightv1.E_Authorization).(*certwrightv1.Authorization)
-		if !proto.HasExtension(m.Options(), certwrightv1.E_Authorization) || !ok || a.GetPublic() || len(a.GetRoles()) == 0 {
+		line, known := table[name]
+		if !proto.HasExtension(m.Options(), certwrightv1.E_Authorization) || !ok || a.GetPublic() != line.public || line.public != (len(a.GetRoles()) == 0) {
 			t.Errorf("%s: authorization %v", name, a)
 		}
-		line, known := table[name]
+		if line.public {
+			return
+		}
 		if !known {
 			t.Errorf("%s has no line in testdata/access.txt", name)
 		}
 		for caller, role := range map[string]certwrightv1.Role{
 			"token": certwrightv1.Role_ROLE_REQUESTER, "holder": certwrightv1.Role_ROLE_HOLDER, "ca-admin": certwrightv1.Role_ROLE_CA_ADMIN,
+			"login": certwrightv1.Role_ROLE_LOGIN,
 		} {
 			if slices.Contains(a.GetRoles(), role) != line.allowed[caller] {
 				t.Errorf("%s: the annotation has %v, the table %v for %s", name, a.GetRoles(), line.allowed[caller], caller)
@@ -129,6 +135,9 @@ roles:
   - {role: operator, principals: [{oidc: "ISSUER", claims: {groups: limited}}], owners: [team-a]}
   - {role: policy-admin, principals: [{oidc: "ISSUER", claims: {groups: limited}}], owners: [team-a]}
 `
+
+// loginClient is the client at which people log in.
+const loginClient = "certwright-cli"
 
 // accessWorld is a world that believes a provider, and whose listeners ask for
 // client certificates. They take any: what proves nobody is refused call by call.
@@ -160,7 +169,7 @@ func newAccessWorld(t *testing.T) *accessWorld {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tokens, err := oidc.New(oidc.Config{Egress: client, Issuers: []oidc.Issuer{{URL: a.provider.URL, Audiences: []string{oidctest.Audience}, TLS: a.provider.TLS()}}})
+		tokens, err := oidc.New(oidc.Config{Egress: client, Issuers: []oidc.Issuer{{URL: a.provider.URL, Audiences: []string{oidctest.Audience}, TLS: a.provider.TLS(), Login: oidc.Login{ClientID: loginClient}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +179,7 @@ func newAccessWorld(t *testing.T) *accessWorld {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Authenticators = []api.Authenticator{c.Tokens, tokens, certificates, local.New(local.Config{})}
+		c.Authenticators = []api.Authenticator{c.Tokens, c.Sessions, tokens, certificates, local.New(local.Config{})}
 		withAuditors(t)(c)
 	})
 	document := strings.Replace(testPolicy, "conditions:", strings.ReplaceAll(accessPolicy, "ISSUER", a.provider.URL)+"conditions:", 1)
@@ -248,8 +257,12 @@ func (a *accessWorld) certificate(profile string) (*tls.Certificate, *certwright
 		Csr: a.csrOf(key, "x"+made.ID[:8]+".team-a.internal"),
 	})
 	a.must(err)
-	block, _ := pem.Decode([]byte(c.GetPem()))
-	return &tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key}, c
+	return tlsCertificate(c.GetPem(), key), c
+}
+
+func tlsCertificate(text string, key crypto.Signer) *tls.Certificate {
+	block, _ := pem.Decode([]byte(text))
+	return &tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key}
 }
 
 // by is a certificate for a name by some CA's key.
@@ -278,7 +291,7 @@ type credentialCase struct {
 }
 
 func (a *accessWorld) credentialCases() []credentialCase {
-	return slices.Concat(a.tokenCases(), a.identityCases(), a.certificateCases())
+	return slices.Concat(a.tokenCases(), a.identityCases(), a.sessionCases(), a.certificateCases())
 }
 
 // tokenCases are join tokens in every state.
@@ -333,11 +346,53 @@ func (a *accessWorld) identityCases() []credentialCase {
 		{name: "another issuer", header: with(map[string]any{"iss": "https://evil.example"})},
 		{name: "another audience", header: with(map[string]any{"aud": "other"})},
 		{name: "expired identity token", header: with(map[string]any{"exp": time.Now().Add(-time.Hour).Unix()})},
+		{name: "token for login", header: with(map[string]any{"aud": loginClient}), as: "login"},
+		{name: "token for login of another client", header: with(map[string]any{"aud": loginClient, "azp": "other"})},
+		{name: "old token for login", header: with(map[string]any{"aud": loginClient, "iat": time.Now().Add(-time.Hour).Unix()})},
 		{name: "identity token of tomorrow", header: with(map[string]any{"nbf": time.Now().Add(time.Hour).Unix()})},
 	}
 	for _, role := range []string{"viewer", "auditor", "operator", "policy-admin", "ca-admin", "limited"} {
 		cases = append(cases, credentialCase{name: role, header: p.Token("s", map[string]any{"groups": []string{role}}), as: role})
 	}
+	for i := range cases {
+		cases[i].header = "Bearer " + cases[i].header
+	}
+	return cases
+}
+
+// sessionCases are sessions: of each role, which call what the role may call, and in
+// every state in which they prove nobody.
+func (a *accessWorld) sessionCases() []credentialCase {
+	open := func(w session.Wish) (session.Session, string) {
+		w.Principal.Method, w.Principal.ID = identity.OIDC, a.provider.URL+"#s"
+		opened, text, err := a.sessions.Open(a.t.Context(), w)
+		a.must(err)
+		return opened, text
+	}
+	of := func(group string) session.Wish {
+		return session.Wish{Principal: identity.Principal{Claims: map[string]any{"iss": a.provider.URL, "groups": []any{group}}}}
+	}
+	var cases []credentialCase
+	for _, role := range []string{"viewer", "auditor", "operator", "policy-admin", "ca-admin", "limited"} {
+		_, text := open(of(role))
+		cases = append(cases, credentialCase{name: "session of " + role, header: text, as: role})
+	}
+	_, none := open(of("nobody"))
+	gone, revoked := open(of("ca-admin"))
+	_, err := a.sessions.Revoke(a.t.Context(), gone.ID, "x:y")
+	a.must(err)
+	past := of("ca-admin")
+	past.Until = time.Now()
+	_, expired := open(past)
+	flipped := []byte(none)
+	flipped[len(flipped)-2] ^= 1
+	cases = append(cases,
+		// Whoever has lost all roles can still end the session, and no more than others without a role.
+		credentialCase{name: "session without a role", header: none, as: "identity"},
+		credentialCase{name: "revoked session", header: revoked}, credentialCase{name: "expired session", header: expired},
+		credentialCase{name: "session, one bit wrong", header: string(flipped)},
+		credentialCase{name: "session as a join token", header: "cwt_" + none[4:]},
+	)
 	for i := range cases {
 		cases[i].header = "Bearer " + cases[i].header
 	}
@@ -383,6 +438,8 @@ func TestAccess(t *testing.T) {
 			line := table[name]
 			want := codes.PermissionDenied
 			switch {
+			case line.public:
+				want = codes.OK
 			case credential.as == "":
 				want = codes.Unauthenticated
 			case line.allowed[credential.as], credential.as == "client" && (line.allowed["holder"] || line.allowed["token"]):

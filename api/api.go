@@ -13,6 +13,7 @@ import (
 
 	"github.com/certwright/certwright/auth"
 	"github.com/certwright/certwright/auth/renewal"
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ca/tally"
@@ -49,6 +50,7 @@ type Config struct {
 	Witnesses *witness.Witnesses // nil: none are asked
 	Store     Store
 	Tokens    *token.Tokens
+	Sessions  *session.Sessions
 	Renewals  *renewal.Renewals
 	Inventory *inventory.Inventory
 	CRLs      *crl.Publisher
@@ -64,6 +66,9 @@ type Config struct {
 	// auth.ErrNotMine decides. Put join tokens before the admin socket: who shows
 	// a token on the socket means the token.
 	Authenticators []Authenticator
+
+	// Providers are shown to who wants to log in. Optional.
+	Providers []Provider
 
 	// Roots are the root certificates, shown as the end of each issuer's chain.
 	// Optional.
@@ -151,7 +156,7 @@ type counters struct{ calls, failed, panics atomic.Uint64 }
 // complete tells whether all is there that is required.
 func (c *Config) complete() bool {
 	return c.Authority != nil && c.Policies != nil && c.Refusals != nil && c.Ledger != nil && c.Store != nil &&
-		c.Tokens != nil && c.Inventory != nil && c.CRLs != nil && c.Bulk != nil && c.Renewals != nil && len(c.Authenticators) > 0
+		c.Tokens != nil && c.Sessions != nil && c.Inventory != nil && c.CRLs != nil && c.Bulk != nil && c.Renewals != nil && len(c.Authenticators) > 0
 }
 
 // New checks that every method says who may call it, and makes a Server.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -90,8 +91,14 @@ func (s *Server) chain(ctx context.Context, method string, stream bool, do func(
 	}
 	// 4. The request, then a place, then the method.
 	e := entrance{places: s.places.of(s.methods[method], c, stream)}
-	defer e.leave()
-	return do(ctx, e.enter)
+	if !stream {
+		defer e.leave()
+		return do(ctx, e.enter)
+	}
+	return s.attend(ctx, c, method, func(ctx context.Context) (any, error) {
+		defer e.leave()
+		return do(ctx, e.enter)
+	})
 }
 
 // admit authenticates the call, once, and authorizes it for the method.
@@ -137,15 +144,28 @@ func (s *Server) authenticate(ctx context.Context, c auth.Credentials) (identity
 		if err != nil {
 			return identity.Principal{}, err
 		}
-		return s.config.Policies.Engine().WithRoles(principal), nil
+		return s.withRoles(principal), nil
 	}
 	return identity.Principal{}, unauthenticated("CREDENTIALS_NOT_KNOWN", "the credentials are of no known sort")
+}
+
+// withRoles is the principal with the roles that the policy gives it. A token for
+// login has none by itself: it opens a session. So does a certificate that has some.
+func (s *Server) withRoles(p identity.Principal) identity.Principal {
+	if p.Has(identity.RoleLogin) && !p.Has(identity.RoleRequester) {
+		return p
+	}
+	p = s.config.Policies.Engine().WithRoles(p)
+	if (p.Method == identity.MTLS || p.Method == identity.Device) && p.Session == "" && isAdmin(p) {
+		p.Roles = append(slices.Clip(p.Roles), identity.RoleLogin)
+	}
+	return p
 }
 
 func unauthenticated(reason, detail string) *problem.Problem {
 	return &problem.Problem{
 		Kind: problem.Unauthenticated, Reason: reason, Detail: detail,
-		Help: "Send a join token (cwt_…) or an identity provider's token as Authorization: Bearer, show a client certificate, or use the admin socket of the server.",
+		Help: "Log in (certwright login), or send a join token (cwt_…) or an identity provider's token as Authorization: Bearer, show a client certificate, or use the admin socket of the server.",
 	}
 }
 

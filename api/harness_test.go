@@ -29,6 +29,7 @@ import (
 	"github.com/certwright/certwright/api"
 	"github.com/certwright/certwright/auth/local"
 	"github.com/certwright/certwright/auth/renewal"
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ca/x509cert"
@@ -76,8 +77,11 @@ type world struct {
 	t      testing.TB
 	server *api.Server
 	tokens *token.Tokens
-	store  *bolt.Store
-	log    *ledger.Log
+	// sessions are for principals of any sort, until stillHolds says otherwise.
+	sessions   *session.Sessions
+	stillHolds func(context.Context, identity.Principal) (identity.Principal, error)
+	store      *bolt.Store
+	log        *ledger.Log
 
 	admin *grpc.ClientConn // over the socket
 	tcp   *grpc.ClientConn // over TLS, without credentials of its own
@@ -126,6 +130,10 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	})
 	w.must(err)
 	w.tokens = token.New(token.Config{Store: w.store, Check: func(b identity.Bound) error { return policies.Engine().CheckBound(b) }})
+	w.stillHolds = func(_ context.Context, p identity.Principal) (identity.Principal, error) { return p, nil }
+	w.sessions = session.New(session.Config{Store: w.store, Still: func(ctx context.Context, p identity.Principal) (identity.Principal, error) {
+		return w.stillHolds(ctx, p)
+	}})
 	inv, err := inventory.New(inventory.Config{Store: w.store, Ledger: w.store, Issuers: []inventory.Issuer{{Name: "issuing", KeyID: keyID}}})
 	w.must(err)
 	crls, err := crl.Open(ctx, crl.Config{Store: w.store, Signers: authority.CRLSigners()})
@@ -137,8 +145,8 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	config := api.Config{
 		ACME: &api.ACME{Accounts: orders, EABKeys: orders, Orders: orders, Directory: orders.Directory()},
 		CRLs: crls, Bulk: operations,
-		Authority: authority, Policies: policies, Refusals: refusals, Ledger: log, Store: w.store, Tokens: w.tokens, Inventory: inv,
-		Authenticators: []api.Authenticator{w.tokens, local.New(local.Config{})},
+		Authority: authority, Policies: policies, Refusals: refusals, Ledger: log, Store: w.store, Tokens: w.tokens, Sessions: w.sessions, Inventory: inv,
+		Authenticators: []api.Authenticator{w.tokens, w.sessions, local.New(local.Config{})},
 		Renewals: renewal.New(renewal.Config{
 			Store: w.store, Tokens: w.tokens, Policy: policies.Engine, Labels: inv.Labels, Grace: time.Hour,
 		}),

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ledger"
@@ -129,7 +130,7 @@ func (s *ledgerService) VerifyLedger(in *certwrightv1.VerifyLedgerRequest, strea
 		Store: s.config.Store, Signatures: in.GetSignatures(), Issuers: issuers,
 		VerifierKey: s.config.Ledger.VerifierKey(), Lock: s.config.LedgerLock, Progress: v.progress,
 		Records: []ledger.RecordCheck{
-			ca.CheckPolicies(), ca.CheckBlockedKeys(ctx, s.config.Store), token.CheckRecords(s.config.Now()),
+			ca.CheckPolicies(), ca.CheckBlockedKeys(ctx, s.config.Store), token.CheckRecords(s.config.Now()), session.CheckRecords(),
 		},
 	}, v.finding)
 	if v.err != nil {

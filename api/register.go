@@ -51,6 +51,7 @@ func (s *Server) register() {
 	certwrightv1.RegisterEABServiceServer(s.services, &eabService{Server: s})
 	certwrightv1.RegisterOrderServiceServer(s.services, &orderService{Server: s})
 	certwrightv1.RegisterMaintenanceServiceServer(s.services, &maintenanceService{Server: s})
+	certwrightv1.RegisterSessionServiceServer(s.services, &sessionService{Server: s})
 	for name := range s.methods {
 		if _, ok := s.services.methods[name]; !ok && s.services.err == nil && !isReflection(name) {
 			s.services.err = fmt.Errorf("api: %s is described but not served", name)
@@ -142,6 +143,14 @@ type chainedStream struct {
 
 // Context implements grpc.ServerStream.
 func (s *chainedStream) Context() context.Context { return s.ctx }
+
+// SendMsg implements grpc.ServerStream. Nothing is sent on a stream that was cut.
+func (s *chainedStream) SendMsg(m any) error {
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	return s.ServerStream.SendMsg(m)
+}
 
 // RecvMsg implements grpc.ServerStream.
 func (s *chainedStream) RecvMsg(m any) error {

@@ -63,6 +63,9 @@ func (s *Server) Handler() (http.Handler, error) {
 		func() error {
 			return certwrightv1.RegisterOrderServiceHandlerClient(ctx, mux, certwrightv1.NewOrderServiceClient(conn))
 		},
+		func() error {
+			return certwrightv1.RegisterSessionServiceHandlerClient(ctx, mux, certwrightv1.NewSessionServiceClient(conn))
+		},
 	} {
 		if err := register(); err != nil {
 			return nil, fmt.Errorf("api: %w", err)
@@ -103,7 +106,7 @@ func (h restHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var err error
-	if c.credentials, err = restCredentials(r); err == nil {
+	if c.credentials, err = restCredentials(r); err == nil || s.methods[route.method].public {
 		err = s.admit(ctx, c, route.method)
 	}
 	if err != nil {

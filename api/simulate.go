@@ -25,7 +25,12 @@ func (s *policyService) SimulatePolicy(ctx context.Context, in *certwrightv1.Sim
 		return nil, err
 	}
 	hash := s.config.Policies.Engine().Hash()
-	out := &certwrightv1.SimulatePolicyResponse{PolicyVersion: hex.EncodeToString(hash[:])}
+	out := &certwrightv1.SimulatePolicyResponse{
+		PolicyVersion: hex.EncodeToString(hash[:]), Principal: req.Principal.String(), Roles: rolesHeld(req.Principal),
+	}
+	if in.GetPrincipal() != "" && len(req.Identifiers) == 0 {
+		return out, nil
+	}
 	spent, err := s.unusable(ctx, req.Principal)
 	if err != nil {
 		return nil, err
@@ -90,8 +95,17 @@ func (s *policyService) simulated(ctx context.Context, in *certwrightv1.Simulate
 	if req.Principal, err = s.principal(ctx, in.GetPrincipal()); err != nil {
 		return req, err
 	}
+	if err = addClaims(&req.Principal, in.GetClaims()); err != nil {
+		return req, err
+	}
+	if in.GetPrincipal() != "" {
+		req.Principal = s.config.Policies.Engine().WithRoles(req.Principal)
+	}
 	if req.Profile == "" {
 		req.Profile = s.onlyProfile(req.Principal)
+	}
+	if in.GetPrincipal() != "" && len(in.GetDnsNames())+len(in.GetIpAddresses())+len(in.GetUris())+len(in.GetEmails()) == 0 {
+		return req, nil // its roles are all that is asked
 	}
 	if req.Identifiers, err = identifiers(in); err != nil {
 		return req, err
@@ -104,6 +118,43 @@ func (s *policyService) simulated(ctx context.Context, in *certwrightv1.Simulate
 		return req, invalid("key", in.GetKey(), err.Error(), "")
 	}
 	return req, nil
+}
+
+// The bounds of claims in a simulation.
+const (
+	maxClaims     = 100
+	maxClaimValue = 1024
+)
+
+// addClaims gives the principal claims; those of one name are a list.
+func addClaims(p *identity.Principal, claims []*certwrightv1.Claim) error {
+	switch {
+	case len(claims) == 0:
+		return nil
+	case len(claims) > maxClaims:
+		return invalid("claims", fmt.Sprint(len(claims)), "there are too many claims", fmt.Sprintf("at most %d", maxClaims))
+	case p.Method != identity.OIDC && p.Method != identity.MTLS && p.Method != identity.Device:
+		return invalid("claims", p.String(), "principals of this sort have no claims", "a principal by oidc, mtls or device")
+	}
+	all := map[string]any{}
+	for _, c := range claims {
+		if c.GetName() == "" || c.GetValue() == "" || len(c.GetName()) > maxClaimValue || len(c.GetValue()) > maxClaimValue {
+			return invalid("claims", c.GetName(), "a claim has a name and a value", fmt.Sprintf("at most %d octets each", maxClaimValue))
+		}
+		switch before := all[c.GetName()].(type) {
+		case nil:
+			all[c.GetName()] = c.GetValue()
+		case string:
+			all[c.GetName()] = []any{before, c.GetValue()}
+		case []any:
+			all[c.GetName()] = append(before, c.GetValue())
+		}
+	}
+	for name, value := range p.Claims { // what its name says stands
+		all[name] = value
+	}
+	p.Claims = all
+	return nil
 }
 
 func identifiers(in *certwrightv1.SimulatePolicyRequest) ([]identity.Identifier, error) {

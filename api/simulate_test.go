@@ -75,3 +75,52 @@ func TestSimulationOfOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestSimulatedRoles: which roles claims give, and what the grants then give.
+func TestSimulatedRoles(t *testing.T) {
+	a := newAccessWorld(t)
+	client := certwrightv1.NewPolicyServiceClient(a.admin)
+	claim := func(pairs ...string) (out []*certwrightv1.Claim) {
+		for i := 0; i < len(pairs); i += 2 {
+			out = append(out, &certwrightv1.Claim{Name: pairs[i], Value: pairs[i+1]})
+		}
+		return out
+	}
+	who := "oidc:" + a.provider.URL + "#s"
+	if got, err := client.SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{Principal: who, Claims: claim("groups", "auditor")}); err != nil || len(got.GetRoles()) != 2 || got.GetPrincipal() != who || got.GetAllowed() || len(got.GetViolations()) != 0 {
+		t.Errorf("without a name: %v %v", got, err)
+	}
+	for _, test := range []struct {
+		principal string
+		claims    []*certwrightv1.Claim
+		want      string // roles, or the reason of a refusal
+	}{
+		{who, nil, "requester"},
+		{who, claim("groups", "auditor"), "requester auditor"},
+		{who, claim("groups", "auditor", "groups", "operator", "groups", "none"), "requester auditor operator"},
+		{who, claim("groups", "limited"), "requester viewer[team-a] auditor[team-a] operator[team-a] policy-admin[team-a]"},
+		{who, claim("iss", "https://evil.example", "groups", "auditor"), "requester auditor"},
+		{"oidc:https://evil.example#s", claim("iss", a.provider.URL, "groups", "auditor"), "requester"},
+		{"device:factory/00", claim("common_name", "x"), "requester"},
+		{"local_socket:admin", nil, "ca-admin"},
+		{"local_socket:admin", claim("groups", "auditor"), "FIELD_INVALID"},
+		{who, claim("groups", ""), "FIELD_INVALID"},
+		{who, claim("", "x"), "FIELD_INVALID"},
+		{who, claim(strings.Split(strings.Repeat("a b ", 101), " ")[:202]...), "FIELD_INVALID"},
+	} {
+		got, err := client.SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{
+			Profile: "server", Owner: "o", DnsNames: []string{"a.people.internal"}, Principal: test.principal, Claims: test.claims,
+		})
+		var roles []string
+		for _, r := range got.GetRoles() {
+			text := r.GetRole()
+			if len(r.GetOwners()) > 0 {
+				text += fmt.Sprint(r.GetOwners())
+			}
+			roles = append(roles, text)
+		}
+		if text := strings.Join(roles, " "); err == nil && text != test.want || err != nil && reason(err) != test.want {
+			t.Errorf("%s %v: %s %v, want %s", test.principal, test.claims, text, err, test.want)
+		}
+	}
+}

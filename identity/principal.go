@@ -27,6 +27,7 @@ const (
 	RoleRequester   Role = "requester"    // may ask for certificates
 	RoleHolder      Role = "holder"       // holds a certificate of this CA: may renew and read it
 	RoleReader      Role = "reader"       // may read the published ledger
+	RoleLogin       Role = "login"        // may open a session
 	RoleViewer      Role = "viewer"       // sees certificates, profiles and issuers
 	RoleAuditor     Role = "auditor"      // sees everything, changes nothing
 	RoleOperator    Role = "operator"     // revokes, makes tokens, manages accounts
@@ -57,6 +58,10 @@ type Principal struct {
 	// Evidence is the SHA-256 of what was shown as proof; it stands in the
 	// ledger, the proof does not.
 	Evidence [32]byte
+	// Session is the ID of the session that the principal calls in; empty: it shows
+	// its own proof. In a session grants are for it by its roles alone: who may look
+	// after the CA does not get by that what a workload of the same provider gets.
+	Session string
 	// Bound is set if the credential carries its own grant (a join token):
 	// then it is the only grant that applies.
 	Bound *Bound

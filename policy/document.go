@@ -130,7 +130,8 @@ type PrincipalSpec struct {
 	// OIDC is the URL of an identity provider (the claim iss).
 	OIDC string `json:"oidc"`
 	// Role is a role that the caller holds: requester, viewer, auditor, operator,
-	// policy-admin, ca-admin.
+	// policy-admin, ca-admin. Who calls in a session is meant by an admin's role
+	// alone, by no other key.
 	Role string `json:"role"`
 	// Claims that the caller must have. A list claim must contain the value.
 	Claims map[string]Text `json:"claims"`

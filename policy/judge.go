@@ -45,7 +45,7 @@ func (e *Engine) grantsOf(req identity.Request) ([]*grant, []problem.Violation) 
 	}
 	var all []*grant
 	for _, g := range e.grants {
-		if slices.ContainsFunc(g.principals, func(s PrincipalSpec) bool { return s.matches(p) }) {
+		if slices.ContainsFunc(g.principals, func(s PrincipalSpec) bool { return s.meant(p) }) {
 			all = append(all, g)
 		}
 	}

@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/certwright/certwright/identity"
+import (
+	"slices"
+
+	"github.com/certwright/certwright/identity"
+)
 
 // anyone is the value that matches every ID of a method.
 const anyone = "any"
@@ -31,6 +35,15 @@ func (s PrincipalSpec) matches(p identity.Principal) bool {
 		ok = ok && hasClaim(p.Claims[name], string(want))
 	}
 	return ok && p.ID != ""
+}
+
+// meant tells whether a grant for the spec is for the caller: in a session by a
+// role that an admin gave it, and by nothing else.
+func (s PrincipalSpec) meant(p identity.Principal) bool {
+	if p.Session != "" && !slices.Contains(identity.AdminRoles(), identity.Role(s.Role)) {
+		return false
+	}
+	return s.matches(p)
 }
 
 // usesMethod tells whether a method key means callers who proved themselves by

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -69,6 +70,28 @@ func TestWithRoles(t *testing.T) {
 	}
 	if len(requester) != 1 || cap(requester) != 1 {
 		t.Error("a principal's own list was changed")
+	}
+}
+
+// TestSessionsAndGrants: in a session a caller has its roles, and of the grants
+// those that are for these roles.
+func TestSessionsAndGrants(t *testing.T) {
+	e := engine(t, `grants:
+  - {name: workloads, principals: [{oidc: "https://idp.x"}], profiles: [server], allow: {dns: ["a.x"]}, owner: a}
+  - {name: requesters, principals: [{role: requester}], profiles: [server], allow: {dns: ["b.x"]}, owner: b}
+  - {name: operators, principals: [{role: operator}], profiles: [server], allow: {dns: ["c.x"]}, owner: c}
+`+rolesText)
+	p := identity.Principal{Method: identity.OIDC, ID: "https://idp.x#s", Roles: []identity.Role{identity.RoleRequester}, Claims: map[string]any{"iss": "https://idp.x", "groups": []any{"pki"}}}
+	for session, want := range map[string]string{"": "[workloads requesters operators]", "0a": "[operators]"} {
+		p.Session = session
+		all, _ := e.grantsOf(identity.Request{Principal: e.WithRoles(p)})
+		var names []string
+		for _, g := range all {
+			names = append(names, g.name)
+		}
+		if got := fmt.Sprint(names); got != want {
+			t.Errorf("session %q: %s, want %s", session, got, want)
+		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/certwright/certwright/api"
@@ -13,7 +15,9 @@ import (
 	"github.com/certwright/certwright/auth/mtls"
 	"github.com/certwright/certwright/auth/oidc"
 	"github.com/certwright/certwright/auth/renewal"
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/egress"
+	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/server/config"
 )
 
@@ -35,6 +39,7 @@ func (r *rooms) openAuth(s *Server) (err error) {
 	if err != nil {
 		return err
 	}
+	r.sessions = session.New(session.Config{Store: r.store, Still: r.still, Lifetime: time.Duration(c.Sessions.Lifetime), Now: r.now, Logger: s.logger})
 	r.renewals = renewal.New(renewal.Config{
 		Store: r.store, Tokens: r.tokens, Policy: r.policies.Engine, Labels: r.inventory.Labels,
 		Grace: time.Duration(c.MTLS.RenewalGrace), Now: r.now,
@@ -45,7 +50,7 @@ func (r *rooms) openAuth(s *Server) (err error) {
 // authenticators in the order in which they are asked: who shows a token means the
 // token, on the socket and beside a client certificate too.
 func (r *rooms) authenticators(c *config.Config) ([]api.Authenticator, error) {
-	all := []api.Authenticator{r.tokens, r.oidc}
+	all := []api.Authenticator{r.tokens, r.sessions, r.oidc}
 	if c.Ledger.AuditorTokens != "" {
 		auditors, err := auditor.New(auditor.Config{File: c.Path(c.Ledger.AuditorTokens)})
 		if err != nil {
@@ -58,7 +63,33 @@ func (r *rooms) authenticators(c *config.Config) ([]api.Authenticator, error) {
 
 // sweeper deletes what authentication has kept long enough.
 func (r *rooms) sweeper(s *Server) auth.Sweeper {
-	return auth.Sweeper{Store: r.store, Collections: []string{oidc.UsedCollection, renewal.Collection}, Now: r.now, Logger: s.logger}
+	return auth.Sweeper{Store: r.store, Collections: append(session.Collections(), oidc.UsedCollection, renewal.Collection), Now: r.now, Logger: s.logger}
+}
+
+// still proves again what a session was opened with.
+func (r *rooms) still(ctx context.Context, p identity.Principal) (identity.Principal, error) {
+	if p.Method == identity.OIDC {
+		return p, r.oidc.Still(p)
+	}
+	return r.mtls.Still(ctx, p)
+}
+
+// providers are those at which people log in.
+func providers(c *config.Config) []api.Provider {
+	var out []api.Provider
+	for _, issuer := range c.OIDC.Issuers {
+		if issuer.LoginClientID == "" {
+			continue
+		}
+		p := api.Provider{Issuer: issuer.URL, ClientID: issuer.LoginClientID, Scopes: []string{"openid"}}
+		for _, scope := range issuer.LoginScopes {
+			if !slices.Contains(p.Scopes, scope) {
+				p.Scopes = append(p.Scopes, scope)
+			}
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 func openOIDC(c *config.Config, s *Server) (*oidc.Authenticator, error) {

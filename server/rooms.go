@@ -15,6 +15,7 @@ import (
 	"github.com/certwright/certwright/auth/mtls"
 	"github.com/certwright/certwright/auth/oidc"
 	"github.com/certwright/certwright/auth/renewal"
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/ca/tally"
@@ -46,6 +47,7 @@ type rooms struct {
 	tokens    *token.Tokens
 	oidc      *oidc.Authenticator
 	mtls      *mtls.Authenticator
+	sessions  *session.Sessions
 	renewals  *renewal.Renewals
 	inventory *inventory.Inventory
 	expiries  *inventory.Expiries
@@ -226,7 +228,7 @@ func (r *rooms) openAPI(s *Server) (err error) {
 	r.api, err = api.New(api.Config{
 		CRLs: r.crls, Bulk: r.bulk, Completeness: r.tally.Now,
 		Authority: r.authority, Policies: r.policies, Refusals: r.refusals, Ledger: r.log, Witnesses: r.witnesses, Store: r.store,
-		Tokens: r.tokens, Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
+		Tokens: r.tokens, Sessions: r.sessions, Providers: providers(c), Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
 		Maintenance: maintenance{clockGuard: r.clock, rooms: r, options: &s.options},
 		Roots:       []*x509.Certificate{s.root}, GRPCBase: c.GRPCBase(s.listeners.addresses().GRPC), LedgerLock: c.Path(c.Ledger.Lock),
 		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,

@@ -113,6 +113,29 @@ func (a *Authenticator) Authenticate(ctx context.Context, c auth.Credentials) (i
 	return a.prove(ctx, c.TLS.PeerCertificates)
 }
 
+// Still proves again, without the connection, what a session was opened with: a
+// certificate of this CA as it stands now, with its names and grant; of a device
+// that its CA is still believed.
+func (a *Authenticator) Still(ctx context.Context, p identity.Principal) (identity.Principal, error) {
+	if p.Method == identity.Device {
+		if ca, _ := p.Claims["ca"].(string); slices.ContainsFunc(a.devices, func(d *deviceCA) bool { return d.Name == ca }) {
+			return p, nil
+		}
+		return identity.Principal{}, unknown()
+	}
+	row, err := a.store.ByFingerprint(ctx, p.Evidence)
+	if errors.Is(err, storage.ErrNotFound) {
+		return identity.Principal{}, unknown()
+	} else if err != nil {
+		return identity.Principal{}, fmt.Errorf("client certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(row.DER)
+	if err != nil {
+		return identity.Principal{}, unknown()
+	}
+	return a.own(leaf, row)
+}
+
 // prove is the principal of a chain, the leaf first.
 func (a *Authenticator) prove(ctx context.Context, chain []*x509.Certificate) (identity.Principal, error) {
 	leaf := chain[0]

@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/certwright/certwright/identity"
 )
 
 // The bounds of what a token claims.
@@ -83,9 +84,10 @@ func numericDate(value any) (time.Time, error) {
 	return time.Unix(int64(seconds), int64(fraction*1e9)), nil
 }
 
-// check holds the registered claims against the provider's configuration.
-func (s standard) check(i *Issuer, now time.Time) error {
-	if !slices.ContainsFunc(s.audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }) {
+// check holds the registered claims against the provider's configuration. A token
+// without a role is for somebody else.
+func (s standard) check(i *Issuer, now time.Time, roles []identity.Role) error {
+	if len(roles) == 0 {
 		return &refusal{reason: "TOKEN_AUDIENCE", detail: "the token is for another audience (aud)", allowed: strings.Join(i.Audiences, ", "),
 			help: "ask the identity provider for a token for this audience"}
 	}
@@ -100,6 +102,10 @@ func (s standard) check(i *Issuer, now time.Time) error {
 	case s.expires.Sub(now) > i.MaxLifetime+i.Leeway:
 		return &refusal{reason: "TOKEN_LIFETIME", detail: "the token lasts too long (exp)", allowed: "at most " + i.MaxLifetime.String() + " from now",
 			help: "ask the identity provider for a token that lasts less"}
+	}
+	if len(roles) == 1 && roles[0] == identity.RoleLogin && now.Sub(s.issuedAt) > maxLoginAge+i.Leeway {
+		return &refusal{reason: "TOKEN_OLD", detail: "the token is too old for opening a session (iat)", allowed: "issued in the last " + maxLoginAge.String(),
+			help: "log in again: certwright login"}
 	}
 	return nil
 }

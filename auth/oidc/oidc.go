@@ -45,8 +45,12 @@ type Issuer struct {
 	// URL is the claim iss of its tokens, letter by letter: https, without query
 	// and fragment.
 	URL string
-	// Audiences: a token must be for one of them. At least one.
+	// Audiences: a token of a workload must be for one of them. At least one, unless
+	// people log in at the provider.
 	Audiences []string
+	// Login is for people. Its client is best none of Audiences: else a token for
+	// login is that of a workload, too.
+	Login Login
 	// Algorithms that it may sign with; empty: DefaultAlgorithms.
 	Algorithms []string
 	// JWKSFile holds its keys (RFC 7517 §5); nothing is fetched then. It is read
@@ -112,6 +116,31 @@ func New(c Config) (*Authenticator, error) {
 
 // Check tells what is wrong with an issuer's configuration; nil: nothing.
 func (i Issuer) Check() error {
+	if err := i.checkURLs(); err != nil {
+		return err
+	}
+	switch {
+	case len(i.Audiences) == 0 && i.Login.ClientID == "" || slices.Contains(i.Audiences, ""):
+		return errors.New("it needs an audience: the claim aud of tokens that are meant for this CA")
+	case i.Leeway < 0 || i.Leeway > MaxLeeway:
+		return fmt.Errorf("its leeway is not between 0s and %s", MaxLeeway)
+	case i.MaxLifetime < 0 || i.MaxLifetime > MaxMaxLifetime:
+		return fmt.Errorf("its max_lifetime is not between 0s and %s", MaxMaxLifetime)
+	case i.JWKSFile != "" && i.JWKSURL != "":
+		return errors.New("jwks_file and jwks_url exclude each other")
+	}
+	if err := i.Login.check(); err != nil {
+		return err
+	}
+	for _, alg := range i.Algorithms {
+		if !slices.Contains(Algorithms(), alg) {
+			return fmt.Errorf("the algorithm %.32q is not one of %s", alg, strings.Join(Algorithms(), ", "))
+		}
+	}
+	return nil
+}
+
+func (i Issuer) checkURLs() error {
 	if err := checkURL(i.URL); err != nil {
 		return err
 	}
@@ -121,21 +150,6 @@ func (i Issuer) Check() error {
 	if i.JWKSURL != "" {
 		if err := checkURL(i.JWKSURL); err != nil {
 			return fmt.Errorf("jwks_url: %w", err)
-		}
-	}
-	switch {
-	case len(i.Audiences) == 0 || slices.Contains(i.Audiences, ""):
-		return errors.New("it needs an audience: the claim aud of tokens that are meant for this CA")
-	case i.Leeway < 0 || i.Leeway > MaxLeeway:
-		return fmt.Errorf("its leeway is not between 0s and %s", MaxLeeway)
-	case i.MaxLifetime < 0 || i.MaxLifetime > MaxMaxLifetime:
-		return fmt.Errorf("its max_lifetime is not between 0s and %s", MaxMaxLifetime)
-	case i.JWKSFile != "" && i.JWKSURL != "":
-		return errors.New("jwks_file and jwks_url exclude each other")
-	}
-	for _, alg := range i.Algorithms {
-		if !slices.Contains(Algorithms(), alg) {
-			return fmt.Errorf("the algorithm %.32q is not one of %s", alg, strings.Join(Algorithms(), ", "))
 		}
 	}
 	return nil
@@ -202,7 +216,7 @@ type proven struct {
 func (a *Authenticator) verify(ctx context.Context, text string) (identity.Principal, error) {
 	evidence := sha256.Sum256([]byte(text))
 	if p, ok := a.proven.Get(evidence); ok && p.generation == p.provider.keys.generation() {
-		return p.principal, p.claims.check(&p.provider.Issuer, a.now())
+		return p.principal, p.claims.check(&p.provider.Issuer, a.now(), p.principal.Roles)
 	}
 	// 1. What it says of itself, and the provider that would have signed it.
 	said, err := peek(text)
@@ -224,7 +238,8 @@ func (a *Authenticator) verify(ctx context.Context, text string) (identity.Princ
 	if err != nil {
 		return identity.Principal{}, &refusal{reason: "TOKEN_MALFORMED", detail: "the token cannot be used: " + err.Error()}
 	}
-	if err := claims.check(&p.Issuer, a.now()); err != nil {
+	roles := p.rolesOf(claims, said)
+	if err := claims.check(&p.Issuer, a.now(), roles); err != nil {
 		return identity.Principal{}, err
 	}
 	// 3. The signature.
@@ -237,7 +252,7 @@ func (a *Authenticator) verify(ctx context.Context, text string) (identity.Princ
 		return identity.Principal{}, &refusal{reason: "TOKEN_MALFORMED", detail: "the token cannot be used: " + err.Error()}
 	}
 	principal := identity.Principal{
-		Method: identity.OIDC, ID: idOf(p.URL, claims.subject), Roles: []identity.Role{identity.RoleRequester},
+		Method: identity.OIDC, ID: idOf(p.URL, claims.subject), Roles: roles,
 		Claims: flat, Evidence: evidence,
 	}
 	a.proven.Put(evidence, proven{p, claims, principal, generation})

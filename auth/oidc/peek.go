@@ -19,6 +19,7 @@ const (
 type peeked struct {
 	alg, kid string
 	hasKid   bool
+	access   bool // it calls itself an access token (RFC 9068)
 	issuer   string
 	claims   map[string]any
 }
@@ -87,6 +88,7 @@ func (p *peeked) readHeader(header map[string]any) error {
 		if !ok || name != "jwt" && name != "at+jwt" {
 			return errors.New("its type (typ) is not JWT: it was made for something else")
 		}
+		p.access = name == "at+jwt"
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/certwright/certwright/auth/secret"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
@@ -29,8 +30,8 @@ func (t *Tokens) Create(ctx context.Context, spec Spec) (Token, string, error) {
 		return Token{}, "", err
 	}
 	now := t.config.Now().UTC()
-	id, secret := newID(now), newSecret()
-	hash := secret.hash()
+	id, key := secret.NewID(now), secret.New()
+	hash := key.Hash()
 	r := record{
 		Hash: hash[:], Owner: spec.Owner, Profiles: spec.Profiles, Names: spec.Names, Uses: spec.Uses,
 		Created: now, Expires: now.Add(spec.TTL), Creator: spec.Creator,
@@ -63,7 +64,7 @@ func (t *Tokens) Create(ctx context.Context, spec Spec) (Token, string, error) {
 		return Token{}, "", fmt.Errorf("token: %w", err)
 	}
 	t.config.Logger.InfoContext(ctx, "join token made", slog.String("token", id.String()), slog.String("by", spec.Creator))
-	return r.token(id.String(), 0), text(id, secret), nil
+	return r.token(id.String(), 0), secret.Text(Prefix, id, key), nil
 }
 
 func requestKey(s Spec) string {

@@ -15,6 +15,9 @@ import (
 	"github.com/certwright/certwright/storage"
 )
 
+// Prefix begins every token's text, so that secret scanners can find them.
+const Prefix = "cwt_"
+
 const collection = "token"
 
 // keep is how long the record of a token outlives the token at least, for lists.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/certwright/certwright/auth"
+	"github.com/certwright/certwright/auth/secret"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
@@ -29,7 +30,7 @@ func (t *Tokens) Authenticate(ctx context.Context, c auth.Credentials) (identity
 // used up still proves its holder, who may fetch what it asked for; it gets no
 // further certificate, which UseToken decides.
 func (t *Tokens) Verify(ctx context.Context, text string) (identity.Principal, error) {
-	id, secret, err := parse(text)
+	id, key, err := secret.Parse(Prefix, text)
 	if err != nil {
 		return identity.Principal{}, refused("TOKEN_INVALID", "the join token is not valid", err)
 	}
@@ -43,7 +44,7 @@ func (t *Tokens) Verify(ctx context.Context, text string) (identity.Principal, e
 	if err != nil {
 		return identity.Principal{}, err
 	}
-	hash := secret.hash()
+	hash := key.Hash()
 	if subtle.ConstantTimeCompare(hash[:], r.Hash) != 1 {
 		return identity.Principal{}, refused("TOKEN_INVALID", "the join token is not valid", nil)
 	}
@@ -117,7 +118,7 @@ func Spent() *problem.Problem {
 }
 
 func (t *Tokens) read(ctx context.Context, text string) (storage.Record, record, error) {
-	id, ok := parseID(text)
+	id, ok := secret.ParseID(text)
 	if !ok {
 		return storage.Record{}, record{}, NotFound(text)
 	}

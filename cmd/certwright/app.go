@@ -23,6 +23,8 @@ type app struct {
 	timeout     span
 	format      string
 
+	inSession bool // a call shows the token of a session
+
 	misnamed error // of --help for a command that there is not
 	started  bool  // the arguments were understood: what fails now is no usage error
 }

@@ -24,12 +24,12 @@ type explainFlags struct {
 func certExplainCommand(a *app) *cobra.Command {
 	f := &explainFlags{}
 	cmd := leaf{
-		use: "explain SERIAL|ORDER [flags]", short: "Explain how a certificate came about over ACME, or why it did not",
+		use: "explain ID|SERIAL|ORDER [flags]", short: "Explain how a certificate came about over ACME, or why it did not",
 		long: `
 Tells the story of an ACME order: its account, each name's challenges with the
 hosts and addresses that were contacted and what they answered, the grant and
 policy that allowed it, and the ledger index. The order is named by its ID or URL,
-or by the serial of its certificate.
+or by the ID or serial of its certificate.
 
 With --failed it lists the orders that failed and why; they are kept for 7 days.`,
 		example: `
@@ -41,7 +41,7 @@ certwright cert explain --failed --limit 20`,
 			if f.failed {
 				return exactly()(cmd, args)
 			}
-			return exactly("a SERIAL or an ORDER")(cmd, args)
+			return exactly("an ID or SERIAL, or an ORDER")(cmd, args)
 		},
 		run: func(cmd *cobra.Command, args []string) error {
 			if f.failed {
@@ -64,14 +64,24 @@ certwright cert explain --failed --limit 20`,
 // orderForm is what the ID of an order looks like.
 const orderForm = `^[0-9a-v]{24}$`
 
+// certificateForm is what the ID of a certificate looks like.
+var certificateForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
 // findOrder asks for the order that text names: an order's ID or URL, else the
-// serial of a certificate. A text that can be both is tried as both.
+// ID or serial of a certificate. A text that can be both is tried as both.
 func (a *app) findOrder(ctx context.Context, text string) (order *pb.Order, err error) {
+	if certificateForm.MatchString(text) {
+		cert, err := a.findCertificate(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		text = cert.GetSerial()
+	}
 	id := text[strings.LastIndexByte(text, '/')+1:]
 	isOrder := regexp.MustCompile(orderForm).MatchString(id)
 	serial, serialErr := identity.ParseSerial(text)
 	if !isOrder && serialErr != nil {
-		return nil, usagef("%q is no order (its ID of 24 characters, or its URL) and no serial (up to 32 hexadecimal digits)", text)
+		return nil, usagef("%q is no order (its ID of 24 characters, or its URL) and no ID (64 hexadecimal digits) or serial (up to 32) of a certificate", text)
 	}
 	err = a.ask(ctx, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		client := pb.NewOrderServiceClient(conn)

@@ -84,7 +84,7 @@ the nearest known key. If the CA of the data folder is there, its name constrain
 must permit the server's names. Exits with 8 if something is wrong.`,
 		example: `
 certwright config validate
-certwright config validate certwright-data/certwright.yaml`,
+certwright config validate certwright-data/certwright.yaml -o json`,
 		next: "certwright serve",
 		args: atMost("FILE"),
 		run: func(cmd *cobra.Command, args []string) error {
@@ -92,21 +92,26 @@ certwright config validate certwright-data/certwright.yaml`,
 				file = args[0]
 			}
 			settings, err := a.settings(cmd, file, dev, nil)
+			var warnings []string
+			if settings != nil {
+				file, warnings = settings.File, settings.Warnings
+			}
 			if err != nil {
-				return badSettings(exitFound, err)
+				return a.judged(file, warnings, badSettings(exitFound, err))
 			}
 			if err := setup.CheckServerNames(&settings.Config); err != nil {
-				return failf(exitFound, "%w", err)
+				return a.judged(file, warnings, failf(exitFound, "%w", err))
 			}
 			from := "No file: the defaults and the environment"
-			if settings.File != "" {
-				from = settings.File
+			if file != "" {
+				from = file
 			}
 			a.note("%s: fine.", from)
-			return nil
+			return a.judged(file, warnings, nil)
 		},
 	}.command()
 	configFlags(cmd, &file, &dev)
+	a.outputFlag(cmd)
 	cmd.ValidArgsFunction = nil
 	return cmd
 }

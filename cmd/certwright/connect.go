@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -28,9 +29,18 @@ func (a *app) dial(ctx context.Context) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.dialWith(ctx, token, nil)
+}
+
+// dialWith is dial with these credentials and no other: a bearer token, a client
+// certificate, or none.
+func (a *app) dialWith(ctx context.Context, token string, cert *tls.Certificate) (*grpc.ClientConn, error) {
 	c := client.Config{Server: a.server, UserAgent: "certwright-cli/" + version}
 	if token != "" {
 		c.Token = func(context.Context) (string, error) { return token, nil }
+	}
+	if cert != nil {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}
 	if c.Server == "" {
 		c.Server = "unix:" + filepath.Join(a.data, "admin.sock")
@@ -117,10 +127,15 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// token is the token of --token-file, or "".
+// token is that of --token-file, else of the session with the server, or "".
 func (a *app) token() (string, error) {
 	if a.tokenFile == "" {
-		return "", nil
+		kept, err := a.keptSession()
+		if err != nil || kept == nil {
+			return "", err
+		}
+		a.inSession = true
+		return kept.Token, nil
 	}
 	var from io.Reader = a.in
 	if a.tokenFile != "-" {
@@ -158,6 +173,16 @@ func (a *app) askToken(terminal *os.File) (string, error) {
 // ask calls one unary method of the server and waits at most --timeout.
 func (a *app) ask(ctx context.Context, call func(context.Context, *grpc.ClientConn) error) error {
 	conn, err := a.dial(ctx)
+	return a.askOn(ctx, conn, err, call)
+}
+
+// askWith is ask with these credentials; see dialWith.
+func (a *app) askWith(ctx context.Context, token string, cert *tls.Certificate, call func(context.Context, *grpc.ClientConn) error) error {
+	conn, err := a.dialWith(ctx, token, cert)
+	return a.askOn(ctx, conn, err, call)
+}
+
+func (a *app) askOn(ctx context.Context, conn *grpc.ClientConn, err error, call func(context.Context, *grpc.ClientConn) error) error {
 	if err != nil {
 		return err
 	}

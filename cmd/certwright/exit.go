@@ -83,8 +83,8 @@ func (a *app) explain(err error) *failure {
 		return usagef("%w", err)
 	}
 	if f := fromStatus(err); f != nil {
-		if f.code == exitAuth && a.tokenFile == "" && !strings.Contains(f.text, "--token-file") {
-			f.detail = append(f.detail, "a join token goes with --token-file FILE; admins use the socket in the data folder (--data, without --server)")
+		if f.code == exitAuth && a.tokenFile == "" && !a.inSession && !strings.Contains(f.text, "--token-file") {
+			f.detail = append(f.detail, "people log in with certwright login --server HOST:PORT; a join token goes with --token-file FILE; admins use the socket in the data folder (--data, without --server)")
 		}
 		return f
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/keys"
@@ -80,7 +81,7 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, show func(done, t
 		return quickCheck(ctx, store, verify)
 	}
 	verify.Store, verify.Progress = store, show
-	verify.Records = []ledger.RecordCheck{ca.CheckPolicies(), ca.CheckBlockedKeys(ctx, store), token.CheckRecords(time.Now())}
+	verify.Records = []ledger.RecordCheck{ca.CheckPolicies(), ca.CheckBlockedKeys(ctx, store), token.CheckRecords(time.Now()), session.CheckRecords()}
 	summary, err := ledger.Verify(ctx, verify, result.add)
 	result.Entries, result.Root = summary.Entries, hex.EncodeToString(summary.Root[:])
 	if err != nil && ctx.Err() == nil { // what cannot be read to the end does not hold

@@ -22,22 +22,24 @@ its issuers (their end, their name constraints) and on its own certificate is
 checked by policy apply.`,
 		example: `
 certwright policy check certwright-data/policy.yaml
-certwright policy show | certwright policy check -`,
+certwright policy show | certwright policy check -
+certwright policy check policy.yaml -o json`,
 		next: "certwright policy apply FILE",
 		args: exactly("a FILE with a policy"),
 		run: func(_ *cobra.Command, args []string) error {
 			engine, err := a.compile(args[0])
 			if err != nil {
-				return err
+				return a.judged(args[0], nil, err)
 			}
 			for _, warning := range engine.Warnings() {
 				a.note("warning: %s.", warning)
 			}
 			a.note("%s is a policy: %s, %s, %s.", args[0], counted(len(engine.Document().Profiles), "profile"),
 				counted(len(engine.Document().Grants), "grant"), counted(len(engine.Document().Conditions), "condition"))
-			return nil
+			return a.judged(args[0], engine.Warnings(), nil)
 		},
 	}.command()
+	a.outputFlag(cmd)
 	cmd.ValidArgsFunction = nil
 	return cmd
 }

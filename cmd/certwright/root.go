@@ -13,7 +13,8 @@ const rootLong = `Certwright is an internal certificate authority for machines: 
 policy, and records every certificate in a ledger that somebody else can verify.
 
 Commands find the server by --server, by CERTWRIGHT_SERVER, else by the socket
-in the data folder (--data, CERTWRIGHT_DATA; default ./certwright-data).
+in the data folder (--data, CERTWRIGHT_DATA; default ./certwright-data). On the
+socket one is an admin; elsewhere people log in (certwright login).
 
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied by policy, 5 not
 authenticated or not authorised, 6 conflict or precondition, 7 unavailable (try
@@ -46,7 +47,7 @@ Next:
 func newRoot(a *app) *cobra.Command {
 	root := group("certwright", "An internal certificate authority for machines", rootLong,
 		serveCommand(a), initCommand(a), certGroup(a), policyGroup(a), profileGroup(a), issuerGroup(a),
-		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), accountGroup(a), eabGroup(a), backupCommand(a), restoreCommand(a), storageGroup(a), agentGroup(a), configGroup(a), versionCommand(a),
+		ledgerGroup(a), crlGroup(a), ocspGroup(a), tokenGroup(a), loginCommand(a), logoutCommand(a), whoamiCommand(a), sessionGroup(a), roleGroup(a), accountGroup(a), eabGroup(a), backupCommand(a), restoreCommand(a), storageGroup(a), agentGroup(a), configGroup(a), versionCommand(a),
 		completionCommand(a), manCommand(a), trustGroup(a), joinCommand(a))
 	root.Annotations = map[string]string{annotationNext: "certwright serve --dev"}
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -82,7 +83,7 @@ func (a *app) commonFlags(flags *pflag.FlagSet) {
 	}
 	flags.StringVar(&a.server, "server", a.getenv("CERTWRIGHT_SERVER"), "gRPC address of the server: HOST:PORT, https://HOST:PORT or unix:PATH (CERTWRIGHT_SERVER)")
 	flags.StringVar(&a.data, "data", data, "data folder, whose socket is used if there is no --server (CERTWRIGHT_DATA)")
-	flags.StringVar(&a.tokenFile, "token-file", a.getenv("CERTWRIGHT_TOKEN_FILE"), "file with a join token; - is standard input (CERTWRIGHT_TOKEN_FILE)")
+	flags.StringVar(&a.tokenFile, "token-file", a.getenv("CERTWRIGHT_TOKEN_FILE"), "file with a join token or an identity token; - is standard input (CERTWRIGHT_TOKEN_FILE; default: the session of certwright login)")
 	flags.StringVar(&a.ca, "ca", a.getenv("CERTWRIGHT_CA"), "file with the root certificates to trust, PEM (CERTWRIGHT_CA; default DATA/root.crt if it is there)")
 	flags.StringVar(&a.fingerprint, "fingerprint", a.getenv("CERTWRIGHT_FINGERPRINT"), "sha256:… of the root to trust, in place of --ca (CERTWRIGHT_FINGERPRINT)")
 	flags.Var(&a.timeout, "timeout", "how long to wait for the server")

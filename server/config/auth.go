@@ -15,6 +15,7 @@ import (
 func (i OIDCIssuer) Believed(c *Config) oidc.Issuer {
 	out := oidc.Issuer{
 		URL: i.URL, Audiences: i.Audiences, Algorithms: i.Algorithms, JWKSURL: i.JWKSURL,
+		Login:  oidc.Login{ClientID: i.LoginClientID, Scopes: i.LoginScopes},
 		Leeway: time.Duration(i.Leeway), MaxLifetime: time.Duration(i.MaxLifetime),
 	}
 	if i.JWKSFile != "" {

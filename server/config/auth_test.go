@@ -76,3 +76,30 @@ func TestBelievedIsChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestLoginIsConfigured(t *testing.T) {
+	s, err := Load(Sources{File: write(t, `oidc:
+  issuers: [{url: "https://idp.internal", login_client_id: cli, login_scopes: [groups]}]
+sessions: {lifetime: 8h}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := s.Config.OIDC.Issuers[0].Believed(&s.Config); i.Login.ClientID != "cli" || len(i.Login.Scopes) != 1 || i.Check() != nil {
+		t.Errorf("%+v", i)
+	}
+	if got := time.Duration(s.Config.Sessions.Lifetime); got != 8*time.Hour {
+		t.Error(got)
+	}
+	for text, want := range map[string]string{
+		`sessions: {lifetime: 13h}`: "is not between 1m and 12h",
+		`sessions: {lifetime: 1s}`:  "is not between 1m and 12h",
+		`oidc: {issuers: [{url: "https://idp.internal", audiences: [a], login_scopes: [groups]}]}`:      "scopes and no client_id",
+		`oidc: {issuers: [{url: "https://idp.internal", login_client_id: cli, login_scopes: ["a b"]}]}`: "is none (RFC 6749",
+		`oidc: {issuers: [{url: "https://idp.internal", login_client: cli}]}`:                           `did you mean "login_client_id"?`,
+	} {
+		if _, err := Load(Sources{File: write(t, text)}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}

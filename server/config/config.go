@@ -8,6 +8,7 @@ package config
 import (
 	"time"
 
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/policy"
 )
 
@@ -31,16 +32,17 @@ type Config struct {
 	Storage string `json:"storage"`
 	// The policy file, relative to data. It is read when a store has no policy
 	// yet, on SIGHUP and by "policy apply"; the store's active policy is the truth.
-	Policy string `json:"policy"`
-	Ledger Ledger `json:"ledger"`
-	Keys   Keys   `json:"keys"`
-	OCSP   OCSP   `json:"ocsp"`
-	ACME   ACME   `json:"acme"`
-	OIDC   OIDC   `json:"oidc"`
-	MTLS   MTLS   `json:"mtls"`
-	CRL    CRL    `json:"crl"`
-	Limits Limits `json:"limits"`
-	Log    Log    `json:"log"`
+	Policy   string   `json:"policy"`
+	Ledger   Ledger   `json:"ledger"`
+	Keys     Keys     `json:"keys"`
+	OCSP     OCSP     `json:"ocsp"`
+	ACME     ACME     `json:"acme"`
+	OIDC     OIDC     `json:"oidc"`
+	MTLS     MTLS     `json:"mtls"`
+	Sessions Sessions `json:"sessions"`
+	CRL      CRL      `json:"crl"`
+	Limits   Limits   `json:"limits"`
+	Log      Log      `json:"log"`
 
 	// Dev is the --dev flag: keys are kept in clear inside the data folder, which
 	// is made at the first start. It is never set by a file.
@@ -201,9 +203,17 @@ type OIDC struct {
 type OIDCIssuer struct {
 	// The claim iss of its tokens, letter by letter: an https URL.
 	URL string `json:"url"`
-	// The claim aud of tokens that are meant for this CA: a token must have one of
-	// them.
-	Audiences []string `json:"audiences"`
+	// The claim aud of workloads' tokens that are meant for this CA: a token must have
+	// one of them. May be left out where people log in and no workload comes.
+	Audiences []string `json:"audiences,omitempty"`
+	// The public client, as the provider knows it, with which people log in
+	// ("certwright login"): the authorization code flow with PKCE on http://127.0.0.1/callback
+	// with any port, or the device flow. Best none of audiences: a token for this client then
+	// opens a session and does nothing else. Empty: nobody logs in here.
+	LoginClientID string `json:"login_client_id,omitempty"`
+	// The scopes that are asked for at login, beside openid: those that make the provider
+	// send the claims by which the policy gives roles.
+	LoginScopes []string `json:"login_scopes,omitempty"`
 	// The algorithms that it may sign with, of RS256, RS384, RS512, PS256, PS384, PS512,
 	// ES256, ES384, ES512, EdDSA. Empty: RS256, ES256, ES384, PS256, EdDSA.
 	Algorithms []string `json:"algorithms,omitempty"`
@@ -253,6 +263,14 @@ type DeviceCA struct {
 	URI []string `json:"uri,omitempty"`
 	// The same for email addresses.
 	Email []string `json:"email,omitempty"`
+}
+
+// Sessions is about the sessions of admins who have logged in. The policy says who
+// has which role.
+type Sessions struct {
+	// How long a session lasts; one that was opened with a certificate ends with that at
+	// the latest. 1m to 12h.
+	Lifetime policy.Duration `json:"lifetime"`
 }
 
 // CRL is about certificate revocation lists.
@@ -326,8 +344,9 @@ func Default() Config {
 			Challenges: []string{"http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01"},
 			Limits:     ACMELimits{Accounts: 20_000, Orders: 1_000_000, OrdersPerName: 20_000, Failures: 1_000},
 		},
-		MTLS:   MTLS{RenewalGrace: policy.Duration(time.Hour)},
-		Limits: Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
-		Log:    Log{Level: "info", Format: "text"},
+		MTLS:     MTLS{RenewalGrace: policy.Duration(time.Hour)},
+		Sessions: Sessions{Lifetime: policy.Duration(session.DefaultLifetime)},
+		Limits:   Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
+		Log:      Log{Level: "info", Format: "text"},
 	}
 }

@@ -58,14 +58,21 @@ func lines(err error) error {
 // didYouMean names the known key that is nearest, or says nothing if none is
 // near.
 func didYouMean(key string, known []string) string {
-	near := strict.Nearest(key, known)
-	if near == "" {
-		near = nearestEnd(key, known)
+	return asHint("", nearestOf(key, known))
+}
+
+func nearestOf(key string, known []string) string {
+	if near := strict.Nearest(key, known); near != "" {
+		return near
 	}
+	return nearestEnd(key, known)
+}
+
+func asHint(prefix, near string) string {
 	if near == "" {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean %s?", near)
+	return fmt.Sprintf("; did you mean %s%s?", prefix, near)
 }
 
 // nearestEnd finds "log.level" for "level".

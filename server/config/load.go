@@ -121,6 +121,9 @@ type environ struct {
 	values map[string]variable
 }
 
+// prefix begins the name of every variable, and says nothing of which is meant.
+const prefix = "CERTWRIGHT_"
+
 // environment reads the CERTWRIGHT_* variables.
 func (s *Settings) environment(all []string) (environ, error) {
 	env := environ{values: map[string]variable{}}
@@ -129,12 +132,12 @@ func (s *Settings) environment(all []string) (environ, error) {
 	for _, each := range settings() {
 		for _, name := range each.env() {
 			byName[name] = each
-			names = append(names, name)
+			names = append(names, name[len(prefix):])
 		}
 	}
 	for _, line := range all {
 		name, text, _ := strings.Cut(line, "=")
-		if !strings.HasPrefix(name, "CERTWRIGHT_") {
+		if !strings.HasPrefix(name, prefix) {
 			continue
 		}
 		each, known := byName[name]
@@ -142,7 +145,7 @@ func (s *Settings) environment(all []string) (environ, error) {
 		case name == "CERTWRIGHT_CONFIG":
 			env.config = text
 		case !known && !slices.Contains(clientVariables, name):
-			s.Warnings = append(s.Warnings, fmt.Sprintf("environment variable %s is not a setting%s", name, didYouMean(name, names)))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("environment variable %s is not a setting%s", name, asHint(prefix, nearestOf(name[len(prefix):], names))))
 		case known:
 			if other, twice := env.values[each.key]; twice && other.text != text {
 				return env, fmt.Errorf("%s and environment variable %s disagree: set one of them", other.source, name)

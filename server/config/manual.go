@@ -97,6 +97,8 @@ func manual(key string) string {
 		return "For how long after its renewal a certificate can be renewed once more, for clients that\nhave lost the answer. 0s to 30d."
 	case "mtls.device_cas":
 		return "Other CAs whose certificates prove devices. The policy's grants say what they get:\n{device: NAME, claims: {…}}."
+	case "sessions.lifetime":
+		return "How long a session lasts; one that was opened with a certificate ends with that at the\nlatest. 1m to 12h."
 	case "crl.lifetime":
 		return "How long a list lasts, from thisUpdate to nextUpdate. 15m to 90d. It is built anew at a\nthird of that."
 	case "crl.rebuild_delay":

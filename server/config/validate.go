@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/ledger/witness"
@@ -80,6 +81,7 @@ func (s *Settings) Validate() error {
 	v.acme(&c.ACME)
 	v.oidc(c)
 	v.mtls(&c.MTLS)
+	v.within("sessions.lifetime", c.Sessions.Lifetime, session.MinLifetime, session.MaxLifetime)
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/auth/token"
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/keys"
@@ -112,7 +113,12 @@ func (f follower) Back(ctx context.Context, _ uint64, e entry.Entry, body entry.
 }
 
 func (f follower) Last(ctx context.Context) ([]storage.Command, error) {
-	return f.tokens.Last(ctx, f.options.Actor, f.Epoch > 0)
+	fromTokens, err := f.tokens.Last(ctx, f.options.Actor, f.Epoch > 0)
+	if err != nil {
+		return nil, err
+	}
+	fromSessions, err := session.EndAll(ctx, f.store)
+	return slices.Concat(fromTokens, fromSessions), err
 }
 
 // note keeps what the ledger says of accounts, whose records do not come back.

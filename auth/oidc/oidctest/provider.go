@@ -1,5 +1,6 @@
 // Package oidctest is an identity provider for tests: real HTTPS on loopback, a
-// discovery document, keys that rotate, and faults on demand.
+// discovery document, keys that rotate, logins by browser and device, and faults on
+// demand.
 package oidctest
 
 import (
@@ -39,6 +40,7 @@ type Provider struct {
 	signer crypto.Signer
 	kid    string
 	made   int
+	logins logins
 	// keysHandler and documentHandler take the place of the honest answers.
 	keysHandler, documentHandler http.HandlerFunc
 }
@@ -53,7 +55,11 @@ func New(t testing.TB) *Provider {
 			h(w, r)
 			return
 		}
-		p.answer(w, map[string]any{"issuer": p.URL, "jwks_uri": p.URL + "/keys"})
+		p.answer(w, map[string]any{
+			"issuer": p.URL, "jwks_uri": p.URL + "/keys", "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token",
+			"device_authorization_endpoint": p.URL + "/device", "code_challenge_methods_supported": []string{"S256"},
+			"authorization_response_iss_parameter_supported": true,
+		})
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
 		p.Fetches.Add(1)
@@ -63,6 +69,7 @@ func New(t testing.TB) *Provider {
 		}
 		_, _ = w.Write(p.JWKS()) // the peer may have gone
 	})
+	p.handleLogins(mux)
 	p.server = httptest.NewTLSServer(mux)
 	t.Cleanup(p.server.Close)
 	p.URL = p.server.URL
@@ -197,6 +204,9 @@ func (p *Provider) TLS() *tls.Config {
 func (p *Provider) CertificatePEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
 }
+
+// Handler is what the provider serves, for clients without a network.
+func (p *Provider) Handler() http.Handler { return p.server.Config.Handler }
 
 // Port of the provider's URL.
 func (p *Provider) Port() int {

@@ -42,6 +42,9 @@ const (
 	Role_ROLE_OPERATOR Role = 6
 	// Changes the policy, but for its roles.
 	Role_ROLE_POLICY_ADMIN Role = 7
+	// May open a session: an ID token for login, which does nothing else, or a client certificate
+	// that has another role.
+	Role_ROLE_LOGIN Role = 8
 )
 
 // Enum value maps for Role.
@@ -55,6 +58,7 @@ var (
 		5: "ROLE_AUDITOR",
 		6: "ROLE_OPERATOR",
 		7: "ROLE_POLICY_ADMIN",
+		8: "ROLE_LOGIN",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED":  0,
@@ -65,6 +69,7 @@ var (
 		"ROLE_AUDITOR":      5,
 		"ROLE_OPERATOR":     6,
 		"ROLE_POLICY_ADMIN": 7,
+		"ROLE_LOGIN":        8,
 	}
 )
 
@@ -240,7 +245,7 @@ const file_certwright_v1_authorization_proto_rawDesc = "" +
 	"\rAuthorization\x12\x16\n" +
 	"\x06public\x18\x01 \x01(\bR\x06public\x12)\n" +
 	"\x05roles\x18\x02 \x03(\x0e2\x13.certwright.v1.RoleR\x05roles\x12-\n" +
-	"\x06owners\x18\x03 \x01(\x0e2\x15.certwright.v1.OwnersR\x06owners*\xa1\x01\n" +
+	"\x06owners\x18\x03 \x01(\x0e2\x15.certwright.v1.OwnersR\x06owners*\xb1\x01\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eROLE_REQUESTER\x10\x01\x12\x11\n" +
@@ -249,7 +254,9 @@ const file_certwright_v1_authorization_proto_rawDesc = "" +
 	"\vROLE_VIEWER\x10\x04\x12\x10\n" +
 	"\fROLE_AUDITOR\x10\x05\x12\x11\n" +
 	"\rROLE_OPERATOR\x10\x06\x12\x15\n" +
-	"\x11ROLE_POLICY_ADMIN\x10\a*E\n" +
+	"\x11ROLE_POLICY_ADMIN\x10\a\x12\x0e\n" +
+	"\n" +
+	"ROLE_LOGIN\x10\b*E\n" +
 	"\x06Owners\x12\x16\n" +
 	"\x12OWNERS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOWNERS_LIMITED\x10\x01\x12\x0f\n" +

@@ -293,7 +293,10 @@ type SimulatePolicyRequest struct {
 	// Labels.
 	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The principal that would ask, for example "token:ID" or "local_socket:admin". Empty: the caller.
-	Principal     string `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
+	// With a principal and no name at all only its roles are answered.
+	Principal string `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Claims that the principal would have, of one by oidc, mtls or device.
+	Claims        []*Claim `protobuf:"bytes,11,rep,name=claims,proto3" json:"claims,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -398,6 +401,68 @@ func (x *SimulatePolicyRequest) GetPrincipal() string {
 	return ""
 }
 
+func (x *SimulatePolicyRequest) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+// Claim is something that is proven of a principal.
+type Claim struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name; that of a nested claim is its path, such as kubernetes.io/namespace.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its value. Claims of the same name together are a list.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Claim) Reset() {
+	*x = Claim{}
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Claim) ProtoMessage() {}
+
+func (x *Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Claim.ProtoReflect.Descriptor instead.
+func (*Claim) Descriptor() ([]byte, []int) {
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Claim) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Claim) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // SimulatePolicyResponse is the decision.
 type SimulatePolicyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -411,13 +476,17 @@ type SimulatePolicyResponse struct {
 	Violations []*Violation `protobuf:"bytes,4,rep,name=violations,proto3" json:"violations,omitempty"`
 	// The version that decided: SHA-256 of the document, 64 lower-case hexadecimal digits.
 	PolicyVersion string `protobuf:"bytes,5,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	// The principal that would ask.
+	Principal string `protobuf:"bytes,6,opt,name=principal,proto3" json:"principal,omitempty"`
+	// The roles that it has.
+	Roles         []*RoleHeld `protobuf:"bytes,7,rep,name=roles,proto3" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SimulatePolicyResponse) Reset() {
 	*x = SimulatePolicyResponse{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +498,7 @@ func (x *SimulatePolicyResponse) String() string {
 func (*SimulatePolicyResponse) ProtoMessage() {}
 
 func (x *SimulatePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[5]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +511,7 @@ func (x *SimulatePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimulatePolicyResponse.ProtoReflect.Descriptor instead.
 func (*SimulatePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{5}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SimulatePolicyResponse) GetAllowed() bool {
@@ -480,6 +549,20 @@ func (x *SimulatePolicyResponse) GetPolicyVersion() string {
 	return ""
 }
 
+func (x *SimulatePolicyResponse) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *SimulatePolicyResponse) GetRoles() []*RoleHeld {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
 // ApplyPolicyRequest holds the document to activate.
 type ApplyPolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -491,7 +574,7 @@ type ApplyPolicyRequest struct {
 
 func (x *ApplyPolicyRequest) Reset() {
 	*x = ApplyPolicyRequest{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +586,7 @@ func (x *ApplyPolicyRequest) String() string {
 func (*ApplyPolicyRequest) ProtoMessage() {}
 
 func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[6]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +599,7 @@ func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{6}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ApplyPolicyRequest) GetDocument() string {
@@ -539,7 +622,7 @@ type ListPolicyVersionsRequest struct {
 
 func (x *ListPolicyVersionsRequest) Reset() {
 	*x = ListPolicyVersionsRequest{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +634,7 @@ func (x *ListPolicyVersionsRequest) String() string {
 func (*ListPolicyVersionsRequest) ProtoMessage() {}
 
 func (x *ListPolicyVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[7]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +647,7 @@ func (x *ListPolicyVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPolicyVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListPolicyVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{7}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListPolicyVersionsRequest) GetPageSize() int32 {
@@ -594,7 +677,7 @@ type ListPolicyVersionsResponse struct {
 
 func (x *ListPolicyVersionsResponse) Reset() {
 	*x = ListPolicyVersionsResponse{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +689,7 @@ func (x *ListPolicyVersionsResponse) String() string {
 func (*ListPolicyVersionsResponse) ProtoMessage() {}
 
 func (x *ListPolicyVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[8]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +702,7 @@ func (x *ListPolicyVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPolicyVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListPolicyVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{8}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListPolicyVersionsResponse) GetVersions() []*PolicyVersion {
@@ -669,7 +752,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +764,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[9]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +777,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{9}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Profile) GetName() string {
@@ -794,7 +877,7 @@ type ListProfilesRequest struct {
 
 func (x *ListProfilesRequest) Reset() {
 	*x = ListProfilesRequest{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[10]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +889,7 @@ func (x *ListProfilesRequest) String() string {
 func (*ListProfilesRequest) ProtoMessage() {}
 
 func (x *ListProfilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[10]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +902,7 @@ func (x *ListProfilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProfilesRequest.ProtoReflect.Descriptor instead.
 func (*ListProfilesRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{10}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListProfilesRequest) GetPageSize() int32 {
@@ -849,7 +932,7 @@ type ListProfilesResponse struct {
 
 func (x *ListProfilesResponse) Reset() {
 	*x = ListProfilesResponse{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +944,7 @@ func (x *ListProfilesResponse) String() string {
 func (*ListProfilesResponse) ProtoMessage() {}
 
 func (x *ListProfilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[11]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +957,7 @@ func (x *ListProfilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProfilesResponse.ProtoReflect.Descriptor instead.
 func (*ListProfilesResponse) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{11}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListProfilesResponse) GetProfiles() []*Profile {
@@ -902,7 +985,7 @@ type GetProfileRequest struct {
 
 func (x *GetProfileRequest) Reset() {
 	*x = GetProfileRequest{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[12]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +997,7 @@ func (x *GetProfileRequest) String() string {
 func (*GetProfileRequest) ProtoMessage() {}
 
 func (x *GetProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[12]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1010,7 @@ func (x *GetProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProfileRequest.ProtoReflect.Descriptor instead.
 func (*GetProfileRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{12}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetProfileRequest) GetName() string {
@@ -954,7 +1037,7 @@ type CheckPolicyResponse_Finding struct {
 
 func (x *CheckPolicyResponse_Finding) Reset() {
 	*x = CheckPolicyResponse_Finding{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[13]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1049,7 @@ func (x *CheckPolicyResponse_Finding) String() string {
 func (*CheckPolicyResponse_Finding) ProtoMessage() {}
 
 func (x *CheckPolicyResponse_Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[13]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1116,7 @@ type SimulatePolicyResponse_Bounds struct {
 
 func (x *SimulatePolicyResponse_Bounds) Reset() {
 	*x = SimulatePolicyResponse_Bounds{}
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[15]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1128,7 @@ func (x *SimulatePolicyResponse_Bounds) String() string {
 func (*SimulatePolicyResponse_Bounds) ProtoMessage() {}
 
 func (x *SimulatePolicyResponse_Bounds) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_v1_policy_service_proto_msgTypes[15]
+	mi := &file_certwright_v1_policy_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1141,7 @@ func (x *SimulatePolicyResponse_Bounds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimulatePolicyResponse_Bounds.ProtoReflect.Descriptor instead.
 func (*SimulatePolicyResponse_Bounds) Descriptor() ([]byte, []int) {
-	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{5, 0}
+	return file_certwright_v1_policy_service_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *SimulatePolicyResponse_Bounds) GetIssuer() string {
@@ -1114,7 +1197,7 @@ var File_certwright_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_certwright_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"\"certwright/v1/policy_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x1dcertwright/v1/violation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x01\n" +
+	"\"certwright/v1/policy_service.proto\x12\rcertwright.v1\x1a!certwright/v1/authorization.proto\x1a\x18certwright/v1/role.proto\x1a\x1dcertwright/v1/violation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x01\n" +
 	"\rPolicyVersion\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12?\n" +
@@ -1134,7 +1217,7 @@ const file_certwright_v1_policy_service_proto_rawDesc = "" +
 	"\x04line\x18\x01 \x01(\x05R\x04line\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x12\n" +
-	"\x04help\x18\x04 \x01(\tR\x04help\"\xd1\x03\n" +
+	"\x04help\x18\x04 \x01(\tR\x04help\"\x84\x04\n" +
 	"\x15SimulatePolicyRequest\x12\x1d\n" +
 	"\aprofile\x18\x01 \x01(\tB\x03\xe0A\x01R\aprofile\x12 \n" +
 	"\tdns_names\x18\x02 \x03(\tB\x03\xe0A\x01R\bdnsNames\x12&\n" +
@@ -1146,10 +1229,14 @@ const file_certwright_v1_policy_service_proto_rawDesc = "" +
 	"\x05owner\x18\b \x01(\tB\x03\xe0A\x01R\x05owner\x12M\n" +
 	"\x06labels\x18\t \x03(\v20.certwright.v1.SimulatePolicyRequest.LabelsEntryB\x03\xe0A\x01R\x06labels\x12!\n" +
 	"\tprincipal\x18\n" +
-	" \x01(\tB\x03\xe0A\x01R\tprincipal\x1a9\n" +
+	" \x01(\tB\x03\xe0A\x01R\tprincipal\x121\n" +
+	"\x06claims\x18\v \x03(\v2\x14.certwright.v1.ClaimB\x03\xe0A\x01R\x06claims\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"1\n" +
+	"\x05Claim\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xe6\x04\n" +
 	"\x16SimulatePolicyResponse\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x14\n" +
 	"\x05grant\x18\x02 \x01(\tR\x05grant\x12D\n" +
@@ -1157,7 +1244,9 @@ const file_certwright_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
 	"violations\x18\x04 \x03(\v2\x18.certwright.v1.ViolationR\n" +
 	"violations\x12%\n" +
-	"\x0epolicy_version\x18\x05 \x01(\tR\rpolicyVersion\x1a\xa7\x02\n" +
+	"\x0epolicy_version\x18\x05 \x01(\tR\rpolicyVersion\x12\x1c\n" +
+	"\tprincipal\x18\x06 \x01(\tR\tprincipal\x12-\n" +
+	"\x05roles\x18\a \x03(\v2\x17.certwright.v1.RoleHeldR\x05roles\x1a\xa7\x02\n" +
 	"\x06Bounds\x12\x16\n" +
 	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x125\n" +
@@ -1223,62 +1312,66 @@ func file_certwright_v1_policy_service_proto_rawDescGZIP() []byte {
 	return file_certwright_v1_policy_service_proto_rawDescData
 }
 
-var file_certwright_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_certwright_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_certwright_v1_policy_service_proto_goTypes = []any{
 	(*PolicyVersion)(nil),                 // 0: certwright.v1.PolicyVersion
 	(*GetPolicyRequest)(nil),              // 1: certwright.v1.GetPolicyRequest
 	(*CheckPolicyRequest)(nil),            // 2: certwright.v1.CheckPolicyRequest
 	(*CheckPolicyResponse)(nil),           // 3: certwright.v1.CheckPolicyResponse
 	(*SimulatePolicyRequest)(nil),         // 4: certwright.v1.SimulatePolicyRequest
-	(*SimulatePolicyResponse)(nil),        // 5: certwright.v1.SimulatePolicyResponse
-	(*ApplyPolicyRequest)(nil),            // 6: certwright.v1.ApplyPolicyRequest
-	(*ListPolicyVersionsRequest)(nil),     // 7: certwright.v1.ListPolicyVersionsRequest
-	(*ListPolicyVersionsResponse)(nil),    // 8: certwright.v1.ListPolicyVersionsResponse
-	(*Profile)(nil),                       // 9: certwright.v1.Profile
-	(*ListProfilesRequest)(nil),           // 10: certwright.v1.ListProfilesRequest
-	(*ListProfilesResponse)(nil),          // 11: certwright.v1.ListProfilesResponse
-	(*GetProfileRequest)(nil),             // 12: certwright.v1.GetProfileRequest
-	(*CheckPolicyResponse_Finding)(nil),   // 13: certwright.v1.CheckPolicyResponse.Finding
-	nil,                                   // 14: certwright.v1.SimulatePolicyRequest.LabelsEntry
-	(*SimulatePolicyResponse_Bounds)(nil), // 15: certwright.v1.SimulatePolicyResponse.Bounds
-	(*timestamppb.Timestamp)(nil),         // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 17: google.protobuf.Duration
-	(*Violation)(nil),                     // 18: certwright.v1.Violation
+	(*Claim)(nil),                         // 5: certwright.v1.Claim
+	(*SimulatePolicyResponse)(nil),        // 6: certwright.v1.SimulatePolicyResponse
+	(*ApplyPolicyRequest)(nil),            // 7: certwright.v1.ApplyPolicyRequest
+	(*ListPolicyVersionsRequest)(nil),     // 8: certwright.v1.ListPolicyVersionsRequest
+	(*ListPolicyVersionsResponse)(nil),    // 9: certwright.v1.ListPolicyVersionsResponse
+	(*Profile)(nil),                       // 10: certwright.v1.Profile
+	(*ListProfilesRequest)(nil),           // 11: certwright.v1.ListProfilesRequest
+	(*ListProfilesResponse)(nil),          // 12: certwright.v1.ListProfilesResponse
+	(*GetProfileRequest)(nil),             // 13: certwright.v1.GetProfileRequest
+	(*CheckPolicyResponse_Finding)(nil),   // 14: certwright.v1.CheckPolicyResponse.Finding
+	nil,                                   // 15: certwright.v1.SimulatePolicyRequest.LabelsEntry
+	(*SimulatePolicyResponse_Bounds)(nil), // 16: certwright.v1.SimulatePolicyResponse.Bounds
+	(*timestamppb.Timestamp)(nil),         // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 18: google.protobuf.Duration
+	(*Violation)(nil),                     // 19: certwright.v1.Violation
+	(*RoleHeld)(nil),                      // 20: certwright.v1.RoleHeld
 }
 var file_certwright_v1_policy_service_proto_depIdxs = []int32{
-	16, // 0: certwright.v1.PolicyVersion.activate_time:type_name -> google.protobuf.Timestamp
-	13, // 1: certwright.v1.CheckPolicyResponse.findings:type_name -> certwright.v1.CheckPolicyResponse.Finding
-	17, // 2: certwright.v1.SimulatePolicyRequest.validity:type_name -> google.protobuf.Duration
-	14, // 3: certwright.v1.SimulatePolicyRequest.labels:type_name -> certwright.v1.SimulatePolicyRequest.LabelsEntry
-	15, // 4: certwright.v1.SimulatePolicyResponse.bounds:type_name -> certwright.v1.SimulatePolicyResponse.Bounds
-	18, // 5: certwright.v1.SimulatePolicyResponse.violations:type_name -> certwright.v1.Violation
-	0,  // 6: certwright.v1.ListPolicyVersionsResponse.versions:type_name -> certwright.v1.PolicyVersion
-	17, // 7: certwright.v1.Profile.default_validity:type_name -> google.protobuf.Duration
-	17, // 8: certwright.v1.Profile.max_validity:type_name -> google.protobuf.Duration
-	17, // 9: certwright.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	9,  // 10: certwright.v1.ListProfilesResponse.profiles:type_name -> certwright.v1.Profile
-	17, // 11: certwright.v1.SimulatePolicyResponse.Bounds.validity:type_name -> google.protobuf.Duration
-	17, // 12: certwright.v1.SimulatePolicyResponse.Bounds.max_validity:type_name -> google.protobuf.Duration
-	17, // 13: certwright.v1.SimulatePolicyResponse.Bounds.backdate:type_name -> google.protobuf.Duration
-	1,  // 14: certwright.v1.PolicyService.GetPolicy:input_type -> certwright.v1.GetPolicyRequest
-	2,  // 15: certwright.v1.PolicyService.CheckPolicy:input_type -> certwright.v1.CheckPolicyRequest
-	4,  // 16: certwright.v1.PolicyService.SimulatePolicy:input_type -> certwright.v1.SimulatePolicyRequest
-	6,  // 17: certwright.v1.PolicyService.ApplyPolicy:input_type -> certwright.v1.ApplyPolicyRequest
-	7,  // 18: certwright.v1.PolicyService.ListPolicyVersions:input_type -> certwright.v1.ListPolicyVersionsRequest
-	10, // 19: certwright.v1.PolicyService.ListProfiles:input_type -> certwright.v1.ListProfilesRequest
-	12, // 20: certwright.v1.PolicyService.GetProfile:input_type -> certwright.v1.GetProfileRequest
-	0,  // 21: certwright.v1.PolicyService.GetPolicy:output_type -> certwright.v1.PolicyVersion
-	3,  // 22: certwright.v1.PolicyService.CheckPolicy:output_type -> certwright.v1.CheckPolicyResponse
-	5,  // 23: certwright.v1.PolicyService.SimulatePolicy:output_type -> certwright.v1.SimulatePolicyResponse
-	0,  // 24: certwright.v1.PolicyService.ApplyPolicy:output_type -> certwright.v1.PolicyVersion
-	8,  // 25: certwright.v1.PolicyService.ListPolicyVersions:output_type -> certwright.v1.ListPolicyVersionsResponse
-	11, // 26: certwright.v1.PolicyService.ListProfiles:output_type -> certwright.v1.ListProfilesResponse
-	9,  // 27: certwright.v1.PolicyService.GetProfile:output_type -> certwright.v1.Profile
-	21, // [21:28] is the sub-list for method output_type
-	14, // [14:21] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	17, // 0: certwright.v1.PolicyVersion.activate_time:type_name -> google.protobuf.Timestamp
+	14, // 1: certwright.v1.CheckPolicyResponse.findings:type_name -> certwright.v1.CheckPolicyResponse.Finding
+	18, // 2: certwright.v1.SimulatePolicyRequest.validity:type_name -> google.protobuf.Duration
+	15, // 3: certwright.v1.SimulatePolicyRequest.labels:type_name -> certwright.v1.SimulatePolicyRequest.LabelsEntry
+	5,  // 4: certwright.v1.SimulatePolicyRequest.claims:type_name -> certwright.v1.Claim
+	16, // 5: certwright.v1.SimulatePolicyResponse.bounds:type_name -> certwright.v1.SimulatePolicyResponse.Bounds
+	19, // 6: certwright.v1.SimulatePolicyResponse.violations:type_name -> certwright.v1.Violation
+	20, // 7: certwright.v1.SimulatePolicyResponse.roles:type_name -> certwright.v1.RoleHeld
+	0,  // 8: certwright.v1.ListPolicyVersionsResponse.versions:type_name -> certwright.v1.PolicyVersion
+	18, // 9: certwright.v1.Profile.default_validity:type_name -> google.protobuf.Duration
+	18, // 10: certwright.v1.Profile.max_validity:type_name -> google.protobuf.Duration
+	18, // 11: certwright.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	10, // 12: certwright.v1.ListProfilesResponse.profiles:type_name -> certwright.v1.Profile
+	18, // 13: certwright.v1.SimulatePolicyResponse.Bounds.validity:type_name -> google.protobuf.Duration
+	18, // 14: certwright.v1.SimulatePolicyResponse.Bounds.max_validity:type_name -> google.protobuf.Duration
+	18, // 15: certwright.v1.SimulatePolicyResponse.Bounds.backdate:type_name -> google.protobuf.Duration
+	1,  // 16: certwright.v1.PolicyService.GetPolicy:input_type -> certwright.v1.GetPolicyRequest
+	2,  // 17: certwright.v1.PolicyService.CheckPolicy:input_type -> certwright.v1.CheckPolicyRequest
+	4,  // 18: certwright.v1.PolicyService.SimulatePolicy:input_type -> certwright.v1.SimulatePolicyRequest
+	7,  // 19: certwright.v1.PolicyService.ApplyPolicy:input_type -> certwright.v1.ApplyPolicyRequest
+	8,  // 20: certwright.v1.PolicyService.ListPolicyVersions:input_type -> certwright.v1.ListPolicyVersionsRequest
+	11, // 21: certwright.v1.PolicyService.ListProfiles:input_type -> certwright.v1.ListProfilesRequest
+	13, // 22: certwright.v1.PolicyService.GetProfile:input_type -> certwright.v1.GetProfileRequest
+	0,  // 23: certwright.v1.PolicyService.GetPolicy:output_type -> certwright.v1.PolicyVersion
+	3,  // 24: certwright.v1.PolicyService.CheckPolicy:output_type -> certwright.v1.CheckPolicyResponse
+	6,  // 25: certwright.v1.PolicyService.SimulatePolicy:output_type -> certwright.v1.SimulatePolicyResponse
+	0,  // 26: certwright.v1.PolicyService.ApplyPolicy:output_type -> certwright.v1.PolicyVersion
+	9,  // 27: certwright.v1.PolicyService.ListPolicyVersions:output_type -> certwright.v1.ListPolicyVersionsResponse
+	12, // 28: certwright.v1.PolicyService.ListProfiles:output_type -> certwright.v1.ListProfilesResponse
+	10, // 29: certwright.v1.PolicyService.GetProfile:output_type -> certwright.v1.Profile
+	23, // [23:30] is the sub-list for method output_type
+	16, // [16:23] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_certwright_v1_policy_service_proto_init() }
@@ -1287,6 +1380,7 @@ func file_certwright_v1_policy_service_proto_init() {
 		return
 	}
 	file_certwright_v1_authorization_proto_init()
+	file_certwright_v1_role_proto_init()
 	file_certwright_v1_violation_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1294,7 +1388,7 @@ func file_certwright_v1_policy_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_v1_policy_service_proto_rawDesc), len(file_certwright_v1_policy_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,125 @@
+package oidc
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/problem"
+	"github.com/certwright/certwright/storage"
+)
+
+// Login makes a provider one at which people log in (OpenID Connect Core 1.0): who
+// shows its ID token for the client may open a session.
+type Login struct {
+	// ClientID of the public client that the provider knows; empty: nobody logs in.
+	ClientID string
+	// Scopes that are asked for; openid always is.
+	Scopes []string
+}
+
+// The bounds of a Login.
+const (
+	maxClientID = 256
+	maxScopes   = 20
+	maxScope    = 128
+	// maxLoginAge is how long after its issuing an ID token opens a session.
+	maxLoginAge = 10 * time.Minute
+)
+
+func (l Login) check() error {
+	if l.ClientID == "" {
+		if len(l.Scopes) > 0 {
+			return errors.New("its login has scopes and no client_id")
+		}
+		return nil
+	}
+	if !printable(l.ClientID, maxClientID) {
+		return fmt.Errorf("its login's client_id is not a printable text of at most %d octets", maxClientID)
+	}
+	if len(l.Scopes) > maxScopes {
+		return fmt.Errorf("its login has more than %d scopes", maxScopes)
+	}
+	for _, scope := range l.Scopes {
+		if !printable(scope, maxScope) || strings.ContainsAny(scope, `"\`) {
+			return fmt.Errorf("its login's scope %.64q is none (RFC 6749 §3.3)", scope)
+		}
+	}
+	return nil
+}
+
+func printable(text string, most int) bool {
+	return text != "" && len(text) <= most && strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}
+
+// rolesOf is what the token is for: for asking for certificates by one of the
+// provider's audiences, for logging in by its client. A token for neither has no
+// role.
+func (i *Issuer) rolesOf(s standard, said peeked) []identity.Role {
+	var roles []identity.Role
+	if slices.ContainsFunc(s.audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }) {
+		roles = append(roles, identity.RoleRequester)
+	}
+	if i.Login.ClientID != "" && s.forClient(i.Login.ClientID, said) {
+		roles = append(roles, identity.RoleLogin)
+	}
+	return roles
+}
+
+// forClient tells whether it is an ID token for this client and no other (OpenID
+// Connect Core 1.0 §3.1.3.7). Access tokens, which others can hold, are none: those
+// of RFC 9068 say so in the header, Keycloak's in a claim.
+func (s standard) forClient(client string, said peeked) bool {
+	party, given := said.claims["azp"]
+	kind, typed := said.claims["typ"]
+	switch {
+	case said.access, typed && kind != "ID", s.issuedAt.IsZero():
+		return false
+	case given:
+		return party == client && slices.Contains(s.audiences, client)
+	}
+	return len(s.audiences) == 1 && s.audiences[0] == client
+}
+
+// Still tells whether the provider of a session's principal is still one at which
+// people log in.
+func (a *Authenticator) Still(p identity.Principal) error {
+	issuer, _ := p.Claims["iss"].(string)
+	if provider := a.issuers[issuer]; provider != nil && provider.Login.ClientID != "" {
+		return nil
+	}
+	return &problem.Problem{
+		Kind: problem.Unauthenticated, Reason: "SESSION_PROVIDER", Rule: "session",
+		Detail: "the identity provider of the session is one no longer", Help: "log in again: certwright login",
+	}
+}
+
+// LoginOnce gives the command by which an ID token opens one session: it stands or
+// falls with that. A token is known by what is signed of it: who can sign nothing
+// can still write some signatures in two ways.
+func LoginOnce(p identity.Principal, token string) (storage.PutRecord, error) {
+	at := strings.LastIndexByte(token, '.')
+	if at < 0 {
+		return storage.PutRecord{}, errors.New("a proven token without a signature")
+	}
+	until, err := untilOf(p.Claims["exp"])
+	if err != nil {
+		return storage.PutRecord{}, err
+	}
+	sum := sha256.Sum256([]byte("login\x00" + token[:at]))
+	return storage.PutRecord{Collection: UsedCollection, ID: hex.EncodeToString(sum[:]), Body: []byte{1}, Expires: until}, nil
+}
+
+// ReadClaims reads claims that were stored as JSON: as Authenticate gives them.
+func ReadClaims(data []byte) (map[string]any, error) {
+	claims, err := object(data)
+	if err != nil {
+		return nil, err
+	}
+	return flatten(claims)
+}

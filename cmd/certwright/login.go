@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/certwright/certwright/client/login"
+	pb "github.com/certwright/certwright/proto/certwright/v1"
+)
+
+// loginWish is what the flags of login say.
+type loginWish struct {
+	provider, providerCA string
+	device, noBrowser    bool
+	cert, key            string
+	lifetime             span
+}
+
+func loginCommand(a *app) *cobra.Command {
+	w := loginWish{}
+	cmd := leaf{
+		use: "login --server HOST:PORT [flags]", short: "Log in: open a short session with a server",
+		long: `
+Opens a session with the server of --server (CERTWRIGHT_SERVER) and keeps its token
+in $XDG_STATE_HOME/certwright/sessions, readable by you alone. Commands use it
+until it ends, unless --token-file says otherwise. What you may do is what the
+policy's roles say at each call.
+
+Without --cert you log in at the identity provider that the server names: in the
+browser of this machine (the URL is printed too), or with --device on any other.
+With --cert and --key the certificate is the proof; it must have a role.`,
+		example: `
+certwright login --server ca.internal
+certwright login --server ca.internal --device
+certwright login --server ca.internal --cert admin.crt --key admin.key --lifetime 15m`,
+		next: "certwright whoami",
+		args: exactly(),
+		run: func(cmd *cobra.Command, _ []string) error {
+			server, err := a.sessionServer()
+			switch {
+			case err != nil:
+				return err
+			case server == "":
+				return usagef("certwright login needs --server HOST:PORT; on the admin socket you are an admin without it")
+			case (w.cert == "") != (w.key == ""):
+				return usagef("--cert and --key belong together")
+			case w.cert != "" && (w.device || w.provider != "" || w.providerCA != ""):
+				return usagef("--cert is a proof by itself: leave --device, --provider and --provider-ca out")
+			case a.tokenFile != "":
+				return usagef("login takes no token: leave --token-file and CERTWRIGHT_TOKEN_FILE out, which would stand before the session")
+			}
+			return a.login(cmd.Context(), server, w)
+		},
+	}.command()
+	flags := cmd.Flags()
+	flags.StringVar(&w.provider, "provider", "", "URL of the identity provider, if the server names several")
+	flags.BoolVar(&w.device, "device", false, "log in on another device: shows a code to type there")
+	flags.BoolVar(&w.noBrowser, "no-browser", false, "only print the URL, open no browser")
+	flags.StringVar(&w.providerCA, "provider-ca", "", "file with the root certificates of the identity provider, PEM (default: the system's)")
+	flags.StringVar(&w.cert, "cert", "", "client certificate to log in with, PEM, with its intermediates")
+	flags.StringVar(&w.key, "key", "", "its private key, PEM")
+	flags.Var(&w.lifetime, "lifetime", "how long the session lasts (default: as long as the server allows)")
+	a.outputFlag(cmd)
+	for _, flag := range []string{"provider-ca", "cert", "key"} {
+		_ = cmd.MarkFlagFilename(flag)
+	}
+	return cmd
+}
+
+// login proves who calls, opens a session and keeps it.
+func (a *app) login(ctx context.Context, server string, w loginWish) error {
+	if a.sessionFile(server) == "" {
+		return failf(exitUsage, "there is no place to keep the session: set HOME or XDG_STATE_HOME")
+	}
+	var token string
+	var cert *tls.Certificate
+	var err error
+	if w.cert != "" {
+		cert, err = readPair(w.cert, w.key)
+	} else {
+		token, err = a.idToken(ctx, w)
+	}
+	if err != nil {
+		return err
+	}
+	request := &pb.CreateSessionRequest{}
+	if w.lifetime != 0 {
+		request.Lifetime = durationpb.New(time.Duration(w.lifetime))
+	}
+	var made *pb.CreateSessionResponse
+	err = a.askWith(ctx, token, cert, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		made, err = pb.NewSessionServiceClient(conn).CreateSession(ctx, request)
+		return err
+	})
+	if err != nil {
+		f := a.explain(err)
+		if cert != nil && f.code == exitUnavailable {
+			f.detail = append(f.detail, "or it does not take this certificate: one that is revoked, expired or of another CA is refused in the handshake")
+		}
+		return f
+	}
+	s := made.GetSession()
+	path, err := a.keep(keptSession{Server: server, ID: s.GetId(), Token: made.GetToken(), Expires: s.GetExpireTime().AsTime()})
+	if err != nil {
+		return err
+	}
+	a.note("Logged in to %s; the session is kept in %s.", server, path)
+	made.Token = "" // nobody needs to see it
+	return a.print(made, selfRows(s.GetPrincipal(), s.GetName(), made.GetRoles(), s))
+}
+
+// readPair reads a client certificate and its key.
+func readPair(cert, key string) (*tls.Certificate, error) {
+	for _, file := range []string{cert, key} {
+		if f, err := os.Open(file); err != nil {
+			return nil, missing(err)
+		} else if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, failf(exitUsage, "%s and %s are no certificate with its key: %w", cert, key, err)
+	}
+	return &pair, nil
+}
+
+// idToken logs in at an identity provider.
+func (a *app) idToken(ctx context.Context, w loginWish) (string, error) {
+	var answer *pb.ListProvidersResponse
+	err := a.askWith(ctx, "", nil, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		answer, err = pb.NewSessionServiceClient(conn).ListProviders(ctx, &pb.ListProvidersRequest{})
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	p, err := pickProvider(answer.GetProviders(), w.provider)
+	if err != nil {
+		return "", err
+	}
+	roots, err := providerRoots(w.providerCA)
+	if err != nil {
+		return "", err
+	}
+	transport := login.Transport(roots)
+	defer transport.CloseIdleConnections()
+	c := login.Config{Issuer: p.GetIssuer(), ClientID: p.GetClientId(), Scopes: p.GetScopes(), Transport: transport}
+	var token string
+	if w.device {
+		token, err = login.Device(ctx, c, a.showDevice)
+	} else {
+		token, err = login.Code(ctx, c, func(url string) { a.showURL(url, w.noBrowser) })
+	}
+	if err != nil {
+		return "", failf(exitAuth, "nobody is logged in: %w", err)
+	}
+	return token, nil
+}
+
+func pickProvider(all []*pb.Provider, wanted string) (*pb.Provider, error) {
+	var names []string
+	for _, p := range all {
+		names = append(names, p.GetIssuer())
+	}
+	at := slices.Index(names, wanted)
+	switch {
+	case len(all) == 0:
+		return nil, failf(exitConflict, "the server names no identity provider to log in at: give --cert and --key, or have oidc.issuers[].login_client_id configured")
+	case at >= 0:
+		return all[at], nil
+	case wanted != "":
+		return nil, usagef("--provider %s is not one of %s", wanted, strings.Join(names, ", "))
+	case len(all) > 1:
+		return nil, usagef("the server names several identity providers; choose with --provider one of %s", strings.Join(names, ", "))
+	}
+	return all[0], nil
+}
+
+func providerRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--provider-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, usagef("%s has no certificate in PEM; --provider-ca takes root certificates", file)
+	}
+	return pool, nil
+}
+
+func (a *app) showURL(url string, noBrowser bool) {
+	a.note("Open this in a browser on this machine, if it does not open by itself:")
+	a.note("  %s", url)
+	if !noBrowser && !a.openBrowser(url) {
+		a.note("There is no browser here; on another machine certwright login --device may be what you want.")
+	}
+}
+
+func (a *app) showDevice(p login.Prompt) {
+	a.note("Open %s on any device and type %s there; the code is good until %s.", p.URL, p.Code, p.Expires.Format(time.TimeOnly))
+	if p.Complete != "" {
+		a.note("Or open this, and compare the code: %s", p.Complete)
+	}
+}
