@@ -29,7 +29,7 @@ CERTWRIGHT_CRASH_ROUNDS ?= 200
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: build ## build, then start a development CA on loopback; ARGS='...' is passed on
@@ -53,6 +53,7 @@ man: build ## write the man pages into bin/man
 test: deps lint vet proto-check build ## everything: what CI runs
 	packages=$(UNIT); CGO_ENABLED=1 $(GOTEST) -race $$(grep -v '/cmd/certwright$$' <<<"$$packages")
 	$(GOTEST) ./cmd/certwright ./e2e/... ./bench/...
+	cd tools/curve && go test ./...
 
 .PHONY: test-unit
 test-unit: ## the quick inner loop: unit tests, without the race detector
@@ -77,6 +78,21 @@ proto-check:
 .PHONY: bench
 bench: ## the benchmarks, over real sockets
 	go test -run '^$$' -bench . -timeout 60m ./bench/...
+
+# Sizes of the ledger at which bench-growth measures. A million takes about half an hour of two cores, and 2 GB of disk.
+SIZES ?= 1000,3000,10000,30000,100000,300000,1000000
+
+.PHONY: bench-growth
+bench-growth: ## cost against the number of certificates (SIZES=...): docs/growth.csv, and its picture
+	CERTWRIGHT_BENCH_SIZES=$(SIZES) CERTWRIGHT_BENCH_CURVE=$(CURDIR)/docs/growth.csv \
+		go test -run '^$$' -bench Curve -timeout 4h ./bench
+	cd tools/curve && go run . ../../docs/growth.csv > ../../docs/growth.svg
+
+.PHONY: bench-peers
+bench-peers: ## the same flows against step-ca and cfssl, in turn; builds them into bin/peers
+	GOBIN=$(CURDIR)/bin/peers go install github.com/smallstep/certificates/cmd/step-ca@v0.30.2
+	GOBIN=$(CURDIR)/bin/peers go install github.com/cloudflare/cfssl/cmd/cfssl@v1.6.5
+	CERTWRIGHT_BENCH_PEERS=$(CURDIR)/bin/peers go test -run '^$$' -bench Peers -timeout 60m ./bench
 
 .PHONY: crash
 crash: ## kills, disk faults, power cuts and flipped bits, long: CERTWRIGHT_CRASH_ROUNDS=200 (make test: 20)

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -42,7 +43,7 @@ func (q *request) authenticate(ctx context.Context, by signer) error {
 	if err != nil || kind != "application/jose+json" || len(params) > 0 {
 		return refuse(Malformed, "the Content-Type is not application/jose+json").with(http.StatusUnsupportedMediaType)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(q.w, q.r.Body, jws.MaxSize))
+	body, err := readAll(http.MaxBytesReader(q.w, q.r.Body, jws.MaxSize), q.r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return refuse(Malformed, "the request has more than %d octets", jws.MaxSize).with(http.StatusRequestEntityTooLarge)
@@ -70,6 +71,13 @@ func (q *request) authenticate(ctx context.Context, by signer) error {
 		return q.verifyKey(msg)
 	}
 	return q.verifyAccount(ctx, msg)
+}
+
+// readAll is io.ReadAll into what fits at once, if the length is known.
+func readAll(body io.Reader, length int64) ([]byte, error) {
+	into := bytes.NewBuffer(make([]byte, 0, max(0, min(length, jws.MaxSize))+bytes.MinRead))
+	_, err := into.ReadFrom(body)
+	return into.Bytes(), err
 }
 
 func (q *request) verifyKey(msg *jws.Message) error {

@@ -44,10 +44,13 @@ func BenchmarkACME(b *testing.B) {
 	}
 }
 
-// acmeWorld is a server, and the name server and web server that validation asks.
+// acmeWorld is an ACME server, and the name server and web server that its validation
+// asks.
 type acmeWorld struct {
-	tb     testing.TB
-	server *server
+	tb        testing.TB
+	server    *server // nil: it is another's
+	directory string
+	roots     *x509.CertPool
 	zone   *egresstest.DNS
 	proofs sync.Map // token → key authorization
 	names  atomic.Int64
@@ -55,7 +58,18 @@ type acmeWorld struct {
 
 func newACMEWorld(tb testing.TB) *acmeWorld {
 	tb.Helper()
-	w := &acmeWorld{tb: tb, zone: egresstest.NewDNS(tb)}
+	w, port := newProofs(tb)
+	w.server = startServer(tb,
+		"CERTWRIGHT_ACME_RESOLVER="+w.zone.Addr, "CERTWRIGHT_ACME_HTTP01_PORT="+strconv.Itoa(port),
+	)
+	w.directory, w.roots = w.server.directory(), w.server.roots()
+	return w
+}
+
+// newProofs is a world without its ACME server; port is that of the web server.
+func newProofs(tb testing.TB) (w *acmeWorld, port int) {
+	tb.Helper()
+	w = &acmeWorld{tb: tb, zone: egresstest.NewDNS(tb)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(tb, err)
 	web := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -67,11 +81,7 @@ func newACMEWorld(tb testing.TB) *acmeWorld {
 	})}
 	go func() { _ = web.Serve(l) }()
 	tb.Cleanup(func() { _ = web.Close() })
-	port := l.Addr().(*net.TCPAddr).Port
-	w.server = startServer(tb,
-		"CERTWRIGHT_ACME_RESOLVER="+w.zone.Addr, "CERTWRIGHT_ACME_HTTP01_PORT="+strconv.Itoa(port),
-	)
-	return w
+	return w, l.Addr().(*net.TCPAddr).Port
 }
 
 // acmeClient is an account with its connections and a key for its certificates.
@@ -86,7 +96,7 @@ func (w *acmeWorld) clients(n int) []*acmeClient {
 	w.tb.Helper()
 	out := make([]*acmeClient, n)
 	for i := range out {
-		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.server.roots(), MinVersion: tls.VersionTLS13, ServerName: "localhost"}}
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.roots, MinVersion: tls.VersionTLS13, ServerName: "localhost"}}
 		w.tb.Cleanup(transport.CloseIdleConnections)
 		account, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		check(w.tb, err)
@@ -94,7 +104,7 @@ func (w *acmeWorld) clients(n int) []*acmeClient {
 		check(w.tb, err)
 		c := &acmeClient{
 			world: w, transport: transport, key: key,
-			Client: &acme.Client{Key: account, DirectoryURL: w.server.directory(), HTTPClient: &http.Client{Transport: transport, Timeout: time.Minute}},
+			Client: &acme.Client{Key: account, DirectoryURL: w.directory, HTTPClient: &http.Client{Transport: transport, Timeout: time.Minute}},
 		}
 		_, err = c.Register(w.tb.Context(), &acme.Account{}, acme.AcceptTOS)
 		check(w.tb, err)

@@ -105,18 +105,21 @@ func (s *server) launch() {
 
 func (s *server) data() string { return filepath.Join(s.dir, "data") }
 
-// cpu is the CPU time that the server has used: utime and stime of proc(5), in
+// cpu is the CPU time that the server has used.
+func (s *server) cpu() time.Duration { return processCPU(s.tb, s.cmd.Process.Pid) }
+
+// processCPU is the CPU time that a process has used: utime and stime of proc(5), in
 // ticks of 10 ms.
-func (s *server) cpu() time.Duration {
-	s.tb.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	check(s.tb, err)
+func processCPU(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	check(tb, err)
 	_, rest, _ := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
 	var ticks int
 	for _, i := range []int{11, 12} { // utime, stime: fields 14 and 15
 		n, err := strconv.Atoi(fields[i])
-		check(s.tb, err)
+		check(tb, err)
 		ticks += n
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond

@@ -3,7 +3,6 @@ package identity
 import (
 	"crypto"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -51,9 +50,9 @@ type Request struct {
 // have in common with the first: all but the CSR's own bytes, whose signature
 // may differ. The principal and ID are not part of it: they are the key.
 func (r Request) Digest() ([32]byte, error) {
-	spki, err := x509.MarshalPKIXPublicKey(r.PublicKey)
+	spki, err := PublicKeyDER(r.PublicKey)
 	if err != nil {
-		return [32]byte{}, fmt.Errorf("public key: %w", err)
+		return [32]byte{}, err
 	}
 	h := sha256.New()
 	field := func(b []byte) {

@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -80,11 +82,31 @@ type KeyID [sha256.Size]byte
 
 // KeyIDOf is the KeyID of a public key that crypto/x509 can marshal.
 func KeyIDOf(pub any) (KeyID, error) {
-	der, err := x509.MarshalPKIXPublicKey(pub)
+	der, err := PublicKeyDER(pub)
 	if err != nil {
-		return KeyID{}, fmt.Errorf("public key: %w", err)
+		return KeyID{}, err
 	}
 	return sha256.Sum256(der), nil
+}
+
+// prefixP256 is what comes before the point in the SubjectPublicKeyInfo of a P-256
+// key (RFC 5480 §2).
+const prefixP256 = "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00"
+
+// PublicKeyDER is the SubjectPublicKeyInfo of a public key. Of the keys that nearly
+// everybody has it is made without encoding/asn1, which takes five times as long,
+// and an issuance needs it many times.
+func PublicKeyDER(pub any) ([]byte, error) {
+	if key, ok := pub.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P256() {
+		if point, err := key.Bytes(); err == nil {
+			return append(append(make([]byte, 0, len(prefixP256)+len(point)), prefixP256...), point...), nil
+		}
+	}
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	return der, nil
 }
 
 // String is the KeyID as 64 lower-case hexadecimal digits.

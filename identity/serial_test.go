@@ -1,7 +1,13 @@
 package identity
 
 import (
+	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"math/big"
 	"testing"
 	"time"
@@ -79,6 +85,32 @@ func TestKeyID(t *testing.T) {
 	}
 	if _, err := KeyIDOf("no key"); err == nil {
 		t.Error("a text has a key ID")
+	}
+}
+
+// TestPublicKeyDER: whatever makes the octets, they are crypto/x509's.
+func TestPublicKeyDER(t *testing.T) {
+	var keys []any
+	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key.Public())
+	}
+	keys = append(keys, ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
+	for _, key := range keys {
+		got, err := PublicKeyDER(key)
+		want, _ := x509.MarshalPKIXPublicKey(key)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%T: %x (%v), want %x", key, got, err, want)
+		}
+	}
+	off := &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}
+	for _, key := range []any{off, "no key", nil, (*rsa.PrivateKey)(nil)} {
+		if der, err := PublicKeyDER(key); err == nil {
+			t.Errorf("%v has the octets %x", key, der)
+		}
 	}
 }
 

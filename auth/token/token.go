@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/certwright/certwright/identity"
@@ -47,6 +48,39 @@ type Config struct {
 // many goroutines at once.
 type Tokens struct {
 	config Config
+
+	mu     sync.Mutex
+	parsed map[string]parsed // by ID: what a token's requests are held against
+}
+
+// parsed is a token's record in one version. Nobody changes it.
+type parsed struct {
+	version uint64
+	record  record
+}
+
+// maxParsed bounds how many records are held parsed.
+const maxParsed = 1 << 10
+
+// parse is parseRecord, which takes as long as a tenth of an issuance, once a version.
+func (t *Tokens) parse(r storage.Record) (record, error) {
+	t.mu.Lock()
+	held, ok := t.parsed[r.ID]
+	t.mu.Unlock()
+	if ok && held.version == r.Version {
+		return held.record, nil
+	}
+	body, err := parseRecord(r)
+	if err != nil {
+		return record{}, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.parsed == nil || len(t.parsed) >= maxParsed {
+		t.parsed = map[string]parsed{}
+	}
+	t.parsed[r.ID] = parsed{r.Version, body}
+	return body, nil
 }
 
 // New makes Tokens over a store.

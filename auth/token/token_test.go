@@ -131,11 +131,21 @@ func TestTheLedgerKnowsAndTellsNoSecret(t *testing.T) {
 	}
 }
 
+// mustVerify has a token verified: what was good once is not good for ever.
+func (f *fixture) mustVerify(t *testing.T, secret string) {
+	t.Helper()
+	if _, err := f.Verify(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	f := newFixture(t)
 	expired, expiredSecret := f.make(t, spec())
+	f.mustVerify(t, expiredSecret)
 	f.pass(time.Hour)
 	revoked, revokedSecret := f.make(t, spec())
+	f.mustVerify(t, revokedSecret)
 	if _, err := f.Revoke(t.Context(), revoked.ID, "x:y"); err != nil {
 		t.Fatal(err)
 	}

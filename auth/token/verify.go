@@ -40,7 +40,7 @@ func (t *Tokens) Verify(ctx context.Context, text string) (identity.Principal, e
 	} else if err != nil {
 		return identity.Principal{}, fmt.Errorf("token: %w", err)
 	}
-	r, err := parseRecord(stored)
+	r, err := t.parse(stored)
 	if err != nil {
 		return identity.Principal{}, err
 	}

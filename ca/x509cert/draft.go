@@ -38,9 +38,9 @@ const maxCommonName = 64
 // Draft is the DER of the TBSCertificate (RFC 5280 §4.1.2), with the signature
 // algorithm of the issuer's key: the bytes that are logged and then signed.
 func Draft(w Want) ([]byte, error) {
-	spki, err := x509.MarshalPKIXPublicKey(w.Request.PublicKey)
+	spki, err := identity.PublicKeyDER(w.Request.PublicKey)
 	if err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
+		return nil, err
 	}
 	usages, err := keyUsage(w.Decision.Profile.KeyUsage)
 	if err != nil {

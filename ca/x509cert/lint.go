@@ -33,8 +33,30 @@ type Linter struct {
 
 // zlints are some of zlint's lints, with the configuration they run under.
 type zlints struct {
-	lints  []*lint.CertificateLint
+	lints  []scoped
 	config lint.Configuration
+}
+
+// scoped is a lint; it has nothing to say of a certificate without the extension
+// that it needs.
+type scoped struct {
+	*lint.CertificateLint
+	needs string // OID; empty: none
+}
+
+// neededBy is the extension that the lints whose names begin so look at alone.
+func neededBy(name string) string {
+	for prefix, oid := range map[string]string{
+		"e_ext_ian_": "2.5.29.18", "e_ext_name_constraints_": "2.5.29.30", "e_name_constraint_": "2.5.29.30",
+		"e_ext_policy_constraints_": "2.5.29.36", "e_ext_policy_map_": "2.5.29.33", "w_ext_policy_map_": "2.5.29.33",
+		"e_ext_cert_policy_": "2.5.29.32", "e_ext_freshest_crl_": "2.5.29.46", "e_inhibit_any_policy_": "2.5.29.54",
+		"e_ext_subject_directory_attr_": "2.5.29.9", "e_subject_info_access_": "1.3.6.1.5.5.7.1.11",
+	} {
+		if strings.HasPrefix(name, prefix) {
+			return oid
+		}
+	}
+	return ""
 }
 
 // NewLinter makes the Linter of all sets.
@@ -47,7 +69,12 @@ func NewLinter() (*Linter, error) {
 		if err != nil {
 			return nil, fmt.Errorf("lints %s: %w", name, err)
 		}
-		set := zlints{lints: slices.DeleteFunc(registry.CertificateLints().Lints(), onlyWarns), config: registry.GetConfiguration()}
+		set := zlints{config: registry.GetConfiguration()}
+		for _, z := range registry.CertificateLints().Lints() {
+			if !onlyWarns(z) {
+				set.lints = append(set.lints, scoped{z, neededBy(z.Name)})
+			}
+		}
 		if len(set.lints) == 0 {
 			return nil, fmt.Errorf("lints %s: there are none", name)
 		}
@@ -88,6 +115,9 @@ func (l *Linter) lint(cert *x509.Certificate, sets []string) error {
 			}
 		}
 		for _, z := range set.lints {
+			if _, has := parsed.ExtensionsMap[z.needs]; !has && z.needs != "" {
+				continue
+			}
 			subject := parsed
 			if z.Name == lintURIHost {
 				subject = withoutSPIFFE(parsed)

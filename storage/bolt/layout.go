@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/certwright/certwright/identity"
 )
 
@@ -47,6 +49,9 @@ const (
 	// appendFill is the fill of pages in buckets that grow at few places: what
 	// lies before the place is never touched again.
 	appendFill = 0.95
+	// recordFill is that of records, which come in the order of their age within a
+	// collection and grow a little while they are young.
+	recordFill = 0.8
 )
 
 func buckets() []bucket {
@@ -57,12 +62,15 @@ func buckets() []bucket {
 	}
 }
 
-func (b bucket) appendShaped() bool {
+// fill is how full a page of the bucket is left when it is split.
+func (b bucket) fill() float64 {
 	switch b {
 	case bucketEntry, bucketTile, bucketCert, bucketSig, bucketExpiry:
-		return true
+		return appendFill
+	case bucketRecord, bucketRecordExpiry:
+		return recordFill
 	}
-	return false
+	return bbolt.DefaultFillPercent
 }
 
 func indexKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }

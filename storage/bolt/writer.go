@@ -222,9 +222,7 @@ func (s *Store) attempt(batch []*job) (w work, err error) {
 		}
 	}()
 	for _, b := range buckets() {
-		if b.appendShaped() {
-			tx.Bucket([]byte(b)).FillPercent = appendFill
-		}
+		tx.Bucket([]byte(b)).FillPercent = b.fill()
 	}
 	w = work{
 		tx: tx, edge: s.edge.Clone(), last: s.last, now: s.config.Now().UTC().Truncate(time.Millisecond),

@@ -1,0 +1,3 @@
+module github.com/certwright/certwright/tools/curve
+
+go 1.26.0
