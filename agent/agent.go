@@ -22,7 +22,6 @@ import (
 	"github.com/certwright/certwright/agent/acme"
 	"github.com/certwright/certwright/agent/config"
 	"github.com/certwright/certwright/agent/notify"
-	"github.com/certwright/certwright/client/schedule"
 )
 
 // atOnce is how many certificates are asked for at the same time.
@@ -105,8 +104,6 @@ func (a *Agent) take(c *config.Config) error {
 }
 
 func (a *Agent) userAgent() string { return "certwright-agent/" + a.options.Version }
-
-func (a *Agent) rules() schedule.Rules { return schedule.Rules{Tries: a.config.TriesPerHour} }
 
 // Run keeps the certificates fresh until ctx ends. A hook that runs then has its time.
 func (a *Agent) Run(ctx context.Context) error {

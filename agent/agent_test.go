@@ -225,6 +225,9 @@ func TestCrashAfterPublish(t *testing.T) {
 	if _, err := os.Stat(marker); err != nil {
 		t.Error("the hook was not run")
 	}
+	if p, err := a.keepers[0].pending(); p != nil || err != nil {
+		t.Errorf("the request is left: %v", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.requests) > 0 {
@@ -305,6 +308,24 @@ func TestToldToWait(t *testing.T) {
 	if r := obtain(t, a); r.NextAttempt.Before(before.Add(50 * time.Minute)) {
 		t.Errorf("next at %v", r.NextAttempt)
 	}
+}
+
+// TestLimit: what was tried too often is not tried again by hand either, but by force.
+func TestLimit(t *testing.T) {
+	h := newHostile(t)
+	c := h.file(t, "")
+	c.TriesPerHour = 2
+	a := open(t, c)
+	h.set(refuse(codes.PermissionDenied, "no"))
+	for n := range 4 {
+		results, err := a.Obtain(t.Context(), nil, false)
+		if err != nil || results[0].Err == nil || strings.Contains(results[0].Err.Error(), "there were 2 attempts already") != (n >= 2) {
+			t.Errorf("%d: %+v %v", n, results, err)
+		}
+	}
+	h.last(t, 2)
+	obtain(t, a)
+	h.last(t, 3)
 }
 
 // TestTokens: the token is read for each request.

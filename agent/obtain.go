@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/certwright/certwright/agent/source"
 )
 
 // Result is what became of one certificate that was asked for once.
@@ -57,7 +59,8 @@ func (k *keeper) once(ctx context.Context, force bool) (r Result) {
 		r.Err = k.attempt(ctx)
 		r.Obtained = r.Err == nil
 	case !plan.Due.After(now):
-		r.Err = fmt.Errorf("there were %d attempts already; the next is at %s", k.rules.Recent(plan, now), next.UTC().Format(time.RFC3339))
+		r.Err = &source.Failure{Err: fmt.Errorf("there were %d attempts already, and it failed last because: %s; the next is at %s, --force makes one now",
+			k.rules.Recent(plan, now), k.record.LastError, next.UTC().Format(time.RFC3339))}
 	}
 	if r.Obtained {
 		_ = k.change(func(r *record) { r.HookRetry = time.Time{} })

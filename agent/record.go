@@ -81,8 +81,10 @@ type pending struct {
 	ID    string    `json:"id"`
 	Order string    `json:"order"`
 	Made  time.Time `json:"made"`
-	Key   string    `json:"key"` // PKCS#8, PEM
-	CSR   string    `json:"csr"` // PEM
+	// Replaces is the certificate that was there then.
+	Replaces string `json:"replaces,omitempty"`
+	Key      string `json:"key"` // PKCS#8, PEM
+	CSR      string `json:"csr"` // PEM
 
 	key crypto.Signer
 	csr *x509.CertificateRequest
@@ -108,6 +110,11 @@ func (k *keeper) pending() (*pending, error) {
 	return p, nil
 }
 
+// answered tells whether the certificate held is the answer to the request.
+func (p *pending) answered(h *folder.Held) bool {
+	return folder.Matches(p.key, h.Leaf()) && h.ID() != p.Replaces
+}
+
 // request is the one under way, or a new one.
 func (k *keeper) request(ctx context.Context, now time.Time) (*pending, error) {
 	p, err := k.pending()
@@ -117,14 +124,46 @@ func (k *keeper) request(ctx context.Context, now time.Time) (*pending, error) {
 	if err == nil && p != nil && p.Order == k.order && now.Sub(p.Made).Abs() < pendingLasts && keys.Algorithm(p.key.Public()) == k.config.Key.Type {
 		return p, nil
 	}
+	if p, err = k.newPending(ctx, now); err != nil {
+		return nil, err
+	}
+	if err := folder.WriteJSON(k.pendingFile(), p, 0o600); err != nil {
+		return nil, fmt.Errorf("the request cannot be kept: %w", err)
+	}
+	return p, nil
+}
+
+// newPending makes a key, unless the one that is there shall be kept, and a CSR.
+func (k *keeper) newPending(ctx context.Context, now time.Time) (p *pending, err error) {
 	p = &pending{ID: "agent-" + strings.ToLower(rand.Text()), Order: k.order, Made: now}
 	if k.held != nil && k.config.Key.Reuse && keys.Algorithm(k.held.Key.Public()) == k.config.Key.Type {
 		p.key = k.held.Key
 	} else if p.key, err = keys.Generate(ctx, k.config.Key.Type); err != nil {
 		return nil, err
 	}
+	csr, err := client.CSR(p.key, sorted(k.names))
+	if err != nil {
+		return nil, err
+	}
+	key, err := folder.KeyPEM(p.key)
+	if err != nil {
+		return nil, err
+	}
+	if k.held != nil {
+		p.Replaces = k.held.ID()
+	}
+	block, _ := pem.Decode(csr)
+	if p.csr, err = x509.ParseCertificateRequest(block.Bytes); err != nil {
+		return nil, err
+	}
+	p.Key, p.CSR = string(key), string(csr)
+	return p, nil
+}
+
+// sorted are the names by their types.
+func sorted(ids []identity.Identifier) client.Names {
 	var names client.Names
-	for _, id := range k.names {
+	for _, id := range ids {
 		switch id.Type {
 		case identity.IP:
 			names.IP = append(names.IP, id.Value)
@@ -136,23 +175,7 @@ func (k *keeper) request(ctx context.Context, now time.Time) (*pending, error) {
 			names.DNS = append(names.DNS, id.Value)
 		}
 	}
-	csr, err := client.CSR(p.key, names)
-	if err != nil {
-		return nil, err
-	}
-	key, err := folder.KeyPEM(p.key)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(csr)
-	if p.csr, err = x509.ParseCertificateRequest(block.Bytes); err != nil {
-		return nil, err
-	}
-	p.Key, p.CSR = string(key), string(csr)
-	if err := folder.WriteJSON(k.pendingFile(), p, 0o600); err != nil {
-		return nil, fmt.Errorf("the request cannot be kept: %w", err)
-	}
-	return p, nil
+	return names
 }
 
 // drop forgets the request under way.

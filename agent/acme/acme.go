@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -44,7 +43,7 @@ type Source struct {
 
 // quiet keeps lego's own log, which goes to standard error, out of ours. It is
 // lego's one global.
-var quiet = sync.OnceFunc(func() { legolog.Logger = slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelInfo) })
+var quiet = sync.OnceFunc(func() { legolog.Logger = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) })
 
 // client is lego's, for one attempt.
 func (s *Source) client(ctx context.Context) (*lego.Client, *account, error) {

@@ -221,7 +221,7 @@ func TestHostile(t *testing.T) {
 			return say(200, `{"status":"pending","identifier":{"type":"dns","value":"web.internal"}}`)
 		}, ""},
 		"null everywhere": {"/order", func(*hostile) func(http.ResponseWriter) { return say(201, "null") }, ""},
-		"an order for others": {"/order", func(h *hostile) func(http.ResponseWriter) {
+		"an order for others": {"/order", func(*hostile) func(http.ResponseWriter) {
 			return say(201, `{"status":"pending","identifiers":[{"type":"dns","value":"web.internal"}],"authorizations":["https://127.0.0.1:1/a"],"finalize":"x"}`)
 		}, "only https"},
 		"a path as token": {"/authz", func(h *hostile) func(http.ResponseWriter) { return authz(h, "../../../../outside/canary") }, "a token that is none"},

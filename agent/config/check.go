@@ -155,6 +155,21 @@ func (c *Certificate) check(f faults, path string) {
 		f.say(path+"name", c.Name, `letters, digits, "-", "_" and ".", at most 63`, "it is not a name for a certificate")
 	}
 	f.oneOf(path+"source", c.Source, Certwright, ACMESource)
+	c.checkWish(f, path)
+	f.oneOf(path+"key.type", c.Key.Type, KeyTypes()...)
+	f.paths(path, map[string]string{"folder": c.Folder, "reload.pid_file": c.Reload.PIDFile})
+	c.Files.check(f, path+"files.")
+	f.mode(path+"mode", c.Mode, 0o660)
+	f.mode(path+"public_mode", c.PublicMode, 0o664)
+	c.checkHook(f, path)
+	c.Auth.check(f, path+"auth.")
+	if c.Source == ACMESource {
+		c.checkACME(f, path)
+	}
+}
+
+// checkWish checks what is asked for.
+func (c *Certificate) checkWish(f faults, path string) {
 	if len(c.Names) == 0 || len(c.Names) > maxNames {
 		f.say(path+"names", fmt.Sprint(len(c.Names)), fmt.Sprintf("1 to %d", maxNames), "so many names cannot be in a certificate")
 	}
@@ -172,27 +187,24 @@ func (c *Certificate) check(f faults, path string) {
 	if c.Validity < 0 || c.Validity > policy.Duration(50*365*24*time.Hour) {
 		f.say(path+"validity", c.Validity.String(), "what the profile allows", "a certificate cannot be valid so long")
 	}
-	f.oneOf(path+"key.type", c.Key.Type, KeyTypes()...)
-	f.paths(path, map[string]string{"folder": c.Folder, "reload.pid_file": c.Reload.PIDFile})
-	c.Files.check(f, path+"files.")
-	for key, mode := range map[string]Mode{"mode": c.Mode, "public_mode": c.PublicMode} {
-		most := Mode(0o660)
-		if key == "public_mode" {
-			most = 0o664
-		}
-		if mode&^most != 0 || mode != 0 && mode&0o400 == 0 {
-			f.say(path+key, mode.String(), "0400 to "+most.String(), "with these permissions the files are open to all, or unreadable, or programs")
-		}
-	}
-	c.checkHook(f, path)
-	c.Auth.check(f, path+"auth.")
+}
+
+// checkACME checks what cannot be had by ACME.
+func (c *Certificate) checkACME(f faults, path string) {
 	for i, name := range c.Names {
-		if kind := Identify(name).Type; c.Source == ACMESource && kind != identity.DNS && kind != identity.IP {
+		if kind := Identify(name).Type; kind != identity.DNS && kind != identity.IP {
 			f.say(fmt.Sprintf("%snames[%d]", path, i), name, "DNS names and IP addresses", "such a name cannot be had by ACME")
 		}
 	}
-	if c.Source == ACMESource && (c.Owner != "" || len(c.Labels) > 0 || c.Auth.Ways() > 0) {
+	if c.Owner != "" || len(c.Labels) > 0 || c.Auth.Ways() > 0 {
 		f.say(path+"source", c.Source, Certwright, "by ACME there are neither owner nor labels nor auth: the account has them")
+	}
+}
+
+// mode wants permissions that let the owner read, and nobody more than most.
+func (f faults) mode(path string, mode, most Mode) {
+	if mode&^most != 0 || mode != 0 && mode&0o400 == 0 {
+		f.say(path, mode.String(), "0400 to "+most.String(), "with these permissions the files are open to all, or unreadable, or programs")
 	}
 }
 
@@ -210,22 +222,22 @@ func (c *Certificate) checkHook(f faults, path string) {
 }
 
 // check wants plain names, each once, and a key with its certificate.
-func (n *Files) check(f faults, path string) {
-	all := map[string]string{"key": n.Key, "cert": n.Cert, "chain": n.Chain, "fullchain": n.Fullchain, "combined": n.Combined}
+func (f *Files) check(at faults, path string) {
+	all := map[string]string{"key": f.Key, "cert": f.Cert, "chain": f.Chain, "fullchain": f.Fullchain, "combined": f.Combined}
 	taken := map[string]bool{}
 	for _, key := range []string{"key", "cert", "chain", "fullchain", "combined"} {
 		name := all[key]
 		switch {
 		case name == "":
 		case !nameForm.MatchString(name), name == Current:
-			f.say(path+key, name, "letters, digits, \"-\", \"_\" and \".\", at most 63; not "+Current, "it is not a name for a file in the folder")
+			at.say(path+key, name, "letters, digits, \"-\", \"_\" and \".\", at most 63; not "+Current, "it is not a name for a file in the folder")
 		case taken[name]:
-			f.say(path+key, name, "each once", "two files have this name")
+			at.say(path+key, name, "each once", "two files have this name")
 		}
 		taken[name] = true
 	}
-	if n.Combined == "" && (n.Key == "" || n.Cert == "" && n.Fullchain == "") {
-		f.say(strings.TrimSuffix(path, "."), "", "combined, or key with cert or fullchain", "the files must hold key and certificate")
+	if f.Combined == "" && (f.Key == "" || f.Cert == "" && f.Fullchain == "") {
+		at.say(strings.TrimSuffix(path, "."), "", "combined, or key with cert or fullchain", "the files must hold key and certificate")
 	}
 }
 

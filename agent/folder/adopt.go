@@ -28,6 +28,25 @@ func (f *Folder) Adopt() (*Held, error) {
 		}
 		return nil, nil
 	}
+	texts, err := f.plain(root)
+	if err != nil {
+		return nil, err
+	}
+	if len(texts) == 0 {
+		return nil, nil
+	}
+	h, err := f.collect(texts)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.swap(root, h); err != nil {
+		return nil, err
+	}
+	return h, f.replace(root)
+}
+
+// plain are the contents of the plain files under the names, chains first.
+func (f *Folder) plain(root *os.Root) ([][]byte, error) {
 	var texts [][]byte
 	for _, name := range f.names() {
 		if info, err := root.Lstat(name); err != nil || !info.Mode().IsRegular() {
@@ -43,17 +62,7 @@ func (f *Folder) Adopt() (*Held, error) {
 			texts = append(texts, text)
 		}
 	}
-	if len(texts) == 0 {
-		return nil, nil
-	}
-	h, err := f.collect(texts)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.swap(root, h); err != nil {
-		return nil, err
-	}
-	return h, f.replace(root)
+	return texts, nil
 }
 
 // collect is the certificate in the files, whichever there are.

@@ -73,8 +73,13 @@ func (f *Folder) Path(name string) string {
 
 // open makes the folder if it is not there.
 func (f *Folder) open() (*os.Root, error) {
-	if err := os.MkdirAll(f.Dir, 0o755); err != nil { //nolint:gosec // names are no secret; each file has permissions of its own
-		return nil, err
+	if _, err := os.Stat(f.Dir); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(f.Dir, 0o755); err != nil { //nolint:gosec // names are no secret; each file has permissions of its own
+			return nil, err
+		}
+		if err := syncDir(filepath.Dir(f.Dir)); err != nil {
+			return nil, err
+		}
 	}
 	return os.OpenRoot(f.Dir)
 }

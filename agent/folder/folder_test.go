@@ -212,14 +212,20 @@ func TestKill(t *testing.T) {
 	}
 	web := filepath.Join(dir, "web")
 	seen := 0
-	for round := range 25 {
+	for round := range 15 {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), killed+"="+dir)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		must(t, cmd.Start())
-		timer := time.After(time.Duration(20+7*round) * time.Millisecond)
+		// It is killed a while after it has published for the first time.
+		before, _ := os.Readlink(filepath.Join(web, "current"))
+		timer := time.After(30 * time.Second)
+		begun := false
 		for running := true; running; {
+			if now, err := os.Readlink(filepath.Join(web, "current")); err == nil && now != before && !begun {
+				begun, timer = true, time.After(time.Duration(5*round)*time.Millisecond)
+			}
 			select {
 			case <-timer:
 				running = false

@@ -17,6 +17,7 @@ package schedule
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -139,7 +140,7 @@ func (r Rules) Unanswered(p Plan, now time.Time) Plan {
 // Tried notes an attempt that begins now. Keep the plan before the attempt, so that
 // a process that dies in it counts it.
 func (r Rules) Tried(p Plan, now time.Time) Plan {
-	p.Tries = append(r.recent(p, now), now)
+	p.Tries = append(slices.Clip(r.recent(p, now)), now) // a plan is a value: its copies share nothing that changes
 	return p
 }
 
@@ -173,15 +174,17 @@ func (r Rules) Next(p Plan, now time.Time) time.Time {
 // Recent is how many attempts count at this time.
 func (r Rules) Recent(p Plan, now time.Time) int { return len(r.recent(p, now)) }
 
-// recent are the attempts that count.
+// recent are the attempts that count. What was noted in a future that is none does
+// not.
 func (r Rules) recent(p Plan, now time.Time) []time.Time {
-	var recent []time.Time
-	for _, at := range p.Tries[max(0, len(p.Tries)-maxKept):] {
-		if !at.After(now) && now.Sub(at) < r.period(p) {
-			recent = append(recent, at)
-		}
+	tries, period := p.Tries[max(0, len(p.Tries)-maxKept):], r.period(p)
+	if slices.ContainsFunc(tries, now.Before) {
+		tries = slices.DeleteFunc(slices.Clone(tries), now.Before)
 	}
-	return recent
+	for len(tries) > 0 && now.Sub(tries[0]) >= period {
+		tries = tries[1:]
+	}
+	return tries
 }
 
 func (r Rules) tries() int {

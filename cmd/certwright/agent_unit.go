@@ -56,21 +56,24 @@ certwright agent install-unit --config agent.yaml --dry-run`,
 	return cmd
 }
 
-func (a *app) installUnit(f *unitFlags, c *config.Config) error {
-	program, err := f.program, error(nil)
+// text is the unit.
+func (f *unitFlags) text(c *config.Config) (string, error) {
+	program := f.program
 	if program == "" {
-		if program, err = os.Executable(); err != nil {
-			return err
+		path, err := os.Executable()
+		if err != nil {
+			return "", err
 		}
+		program = path
 	}
 	file, err := filepath.Abs(f.config)
 	if err != nil {
-		return err
+		return "", err
 	}
 	folders := writtenTo(c)
 	for _, path := range append([]string{program, file}, folders...) {
 		if !filepath.IsAbs(path) || strings.IndexFunc(path, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"'\%$`, r) }) >= 0 {
-			return usagef("%q cannot stand in a unit: it must be an absolute path without spaces, quotes, %% and $", path)
+			return "", usagef("%q cannot stand in a unit: it must be an absolute path without spaces, quotes, %% and $", path)
 		}
 	}
 	text := strings.NewReplacer("@PROGRAM@", program, "@CONFIG@", file, "@FOLDERS@", strings.Join(folders, " ")).Replace(agentUnit)
@@ -80,6 +83,14 @@ func (a *app) installUnit(f *unitFlags, c *config.Config) error {
 	if c.State != stateFolder {
 		text = strings.NewReplacer("StateDirectory=certwright-agent\n", "", "StateDirectoryMode=0755\n", "").Replace(text)
 	}
+	return text, nil
+}
+
+func (a *app) installUnit(f *unitFlags, c *config.Config) error {
+	text, err := f.text(c)
+	if err != nil {
+		return err
+	}
 	if f.dryRun {
 		return a.write(text)
 	}
@@ -88,7 +99,7 @@ func (a *app) installUnit(f *unitFlags, c *config.Config) error {
 	if err := files.vacant(filepath.Base(f.unit)); err != nil {
 		return err
 	}
-	for _, folder := range folders {
+	for _, folder := range writtenTo(c) {
 		if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names are no secret; each file in it has permissions of its own
 			return err
 		}
