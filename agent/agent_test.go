@@ -225,6 +225,9 @@ func TestCrashAfterPublish(t *testing.T) {
 	if _, err := os.Stat(marker); err != nil {
 		t.Error("the hook was not run")
 	}
+	if p, err := a.keepers[0].pending(); p != nil || err != nil {
+		t.Errorf("the request is left: %v", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.requests) > 0 {

@@ -114,7 +114,9 @@ func (k *keeper) resume() error {
 		return nil
 	}
 	k.held = held
-	k.settle(now)
+	if err := k.settle(now); err != nil {
+		return err
+	}
 	if !k.fits() {
 		k.log.Info("the certificate is not what the file asks for: a new one is due")
 		k.record.Plan = k.rules.Hurry(k.record.Plan, now)
@@ -128,17 +130,27 @@ func (k *keeper) resume() error {
 }
 
 // settle brings the record in line with the certificate that is held: a process may
-// have ended between the two.
-func (k *keeper) settle(now time.Time) {
-	if k.record.Certificate == k.held.ID() {
-		return
+// have ended after it had published and before it had noted that, or before it had
+// forgotten the request.
+func (k *keeper) settle(now time.Time) error {
+	p, err := k.pending()
+	answered := err == nil && p != nil && p.answered(k.held)
+	if k.record.Certificate != k.held.ID() {
+		leaf := k.held.Leaf()
+		k.record.Plan = k.rules.Renewed(k.record.Plan, leaf.NotBefore, leaf.NotAfter, now)
+		k.record.Certificate, k.record.Order = k.held.ID(), ""
+		if answered {
+			k.record.Order, k.record.HookDue, k.record.HookRetry = p.Order, k.hasHook(), time.Time{}
+			k.record.LastError, k.record.LastErrorAt = "", time.Time{}
+		}
+		if err := k.change(func(*record) {}); err != nil {
+			return err
+		}
 	}
-	leaf := k.held.Leaf()
-	k.record.Plan = k.rules.Renewed(k.record.Plan, leaf.NotBefore, leaf.NotAfter, now)
-	k.record.Certificate, k.record.Order = k.held.ID(), ""
-	if p, err := k.pending(); err == nil && p != nil && folder.Matches(p.key, leaf) {
-		k.record.Order, k.record.HookDue = p.Order, true
+	if answered {
+		return k.drop()
 	}
+	return nil
 }
 
 // fits tells whether the certificate held is for what is wanted.

@@ -81,8 +81,10 @@ type pending struct {
 	ID    string    `json:"id"`
 	Order string    `json:"order"`
 	Made  time.Time `json:"made"`
-	Key   string    `json:"key"` // PKCS#8, PEM
-	CSR   string    `json:"csr"` // PEM
+	// Replaces is the certificate that was there then.
+	Replaces string `json:"replaces,omitempty"`
+	Key      string `json:"key"` // PKCS#8, PEM
+	CSR      string `json:"csr"` // PEM
 
 	key crypto.Signer
 	csr *x509.CertificateRequest
@@ -106,6 +108,11 @@ func (k *keeper) pending() (*pending, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// answered tells whether the certificate held is the answer to the request.
+func (p *pending) answered(h *folder.Held) bool {
+	return folder.Matches(p.key, h.Leaf()) && h.ID() != p.Replaces
 }
 
 // request is the one under way, or a new one.
@@ -141,6 +148,9 @@ func (k *keeper) newPending(ctx context.Context, now time.Time) (p *pending, err
 	key, err := folder.KeyPEM(p.key)
 	if err != nil {
 		return nil, err
+	}
+	if k.held != nil {
+		p.Replaces = k.held.ID()
 	}
 	block, _ := pem.Decode(csr)
 	if p.csr, err = x509.ParseCertificateRequest(block.Bytes); err != nil {

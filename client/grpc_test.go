@@ -24,7 +24,12 @@ func TestGRPC(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() { server.Stop(); <-served })
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
 	for name, test := range map[string]struct {
 		by      *Keeper
 		match   Match

@@ -175,8 +175,8 @@ func greets(t *testing.T, k *client.Keeper) {
 func TestRealRotation(t *testing.T) {
 	w := ca()
 	before := runtime.NumGoroutine()
-	wish := w.wish("rotate.team-a.internal", 1)
-	wish.Validity = 15 * time.Second
+	wish := w.wish("rotate.team-a.internal", 9)
+	wish.Validity = 20 * time.Second
 	events := make(chan client.Event, 100)
 	wish.OnEvent = func(e client.Event) { events <- e }
 	k, err := client.Open(t.Context(), wish)

@@ -36,15 +36,8 @@ certwright token create --owner team-a --dns web.team-a.internal --ttl 15m --joi
 		next: "certwright join URL --fingerprint sha256:… --token-file FILE",
 		args: exactly(),
 		run: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case request.GetUses() < 1:
-				return usagef("--uses %d: a token is good for at least one certificate", request.GetUses())
-			case time.Duration(ttl) < token.MinTTL || time.Duration(ttl) > token.MaxTTL:
-				return usagef("--ttl %s is not between %s and %s", ttl.String(), formatDuration(token.MinTTL), formatDuration(token.MaxTTL))
-			case request.GetOwner() == "":
-				return usagef("certwright token create needs --owner: who answers for the certificates")
-			case len(request.GetDnsPatterns())+len(request.GetIpPatterns())+len(request.GetUriPatterns())+len(request.GetEmailPatterns()) == 0:
-				return usagef("certwright token create needs the names it allows: --dns, --ip, --uri or --email")
+			if err := checkToken(request, ttl); err != nil {
+				return err
 			}
 			if join && out != "" {
 				return usagef("--join prints the token in its line, and --out writes it into a file: give one of them")
@@ -78,6 +71,21 @@ certwright token create --owner team-a --dns web.team-a.internal --ttl 15m --joi
 	_ = cmd.MarkFlagFilename("out")
 	_ = cmd.RegisterFlagCompletionFunc("profile", a.completeProfiles)
 	return cmd
+}
+
+// checkToken finds what the server would not take.
+func checkToken(request *pb.CreateTokenRequest, ttl span) error {
+	switch {
+	case request.GetUses() < 1:
+		return usagef("--uses %d: a token is good for at least one certificate", request.GetUses())
+	case time.Duration(ttl) < token.MinTTL || time.Duration(ttl) > token.MaxTTL:
+		return usagef("--ttl %s is not between %s and %s", ttl.String(), formatDuration(token.MinTTL), formatDuration(token.MaxTTL))
+	case request.GetOwner() == "":
+		return usagef("certwright token create needs --owner: who answers for the certificates")
+	case len(request.GetDnsPatterns())+len(request.GetIpPatterns())+len(request.GetUriPatterns())+len(request.GetEmailPatterns()) == 0:
+		return usagef("certwright token create needs the names it allows: --dns, --ip, --uri or --email")
+	}
+	return nil
 }
 
 // tokenFlags are those that say what a token allows.
