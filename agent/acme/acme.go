@@ -153,14 +153,14 @@ func (s *Source) Window(ctx context.Context, h *folder.Held) (w source.Window, e
 // survive makes an error of a panic in lego, which a server's answer can cause.
 func survive(err *error) {
 	if what := recover(); what != nil {
-		*err = &source.Failure{Err: fmt.Errorf("the ACME server's answer cannot be read: %v", what)}
+		*err = &source.Failure{Err: fmt.Errorf("the ACME server's answer cannot be read: %.200q", fmt.Sprint(what))}
 	}
 }
 
 // failure says what a server's error means. No certificate comes of an order that
 // failed, so all but an unclear answer is a refusal.
 func failure(err error) error {
-	f := &source.Failure{Err: err}
+	f := &source.Failure{Err: &source.Said{Text: source.Words(err.Error()), Err: err}}
 	var p *legoacme.ProblemDetails
 	if errors.As(err, &p) && p.HTTPStatus >= 400 && p.HTTPStatus < 500 {
 		f.Refused = true

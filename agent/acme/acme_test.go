@@ -279,6 +279,14 @@ func TestFailures(t *testing.T) {
 	if f := source.Of(err); !f.Refused || f.Wait != 2*time.Minute {
 		t.Errorf("%+v", f)
 	}
+	// What it complains of is one line, and not long.
+	h.odd["/order"] = func(w http.ResponseWriter) {
+		w.WriteHeader(403)
+		_, _ = io.WriteString(w, `{"type":"x","status":403,"detail":"\u001b[31m`+strings.Repeat("x", 100_000)+`"}`)
+	}
+	if _, err := s.Obtain(t.Context(), request(t)); err == nil || len(err.Error()) > 3000 || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("%.100q", err)
+	}
 	// A server that has lost the account is given it again.
 	h.odd["/order"] = func(w http.ResponseWriter) {
 		w.WriteHeader(400)

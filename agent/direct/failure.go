@@ -12,9 +12,6 @@ import (
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
-// maxText is the longest error text of a server that is kept.
-const maxText = 2000
-
 // failure says what a server's error means. Whether a certificate was made is only
 // known when the server has said no.
 func failure(err error) error {
@@ -25,7 +22,7 @@ func failure(err error) error {
 	if !ok {
 		return &source.Failure{Err: err}
 	}
-	f := &source.Failure{Refused: refused(st), Err: &answer{words: words(st), status: err}}
+	f := &source.Failure{Refused: refused(st), Err: &source.Said{Text: words(st), Err: err}}
 	f.Rejected = st.Code() == codes.Unauthenticated
 	for _, detail := range st.Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok && info.GetRetryDelay().CheckValid() == nil {
@@ -34,19 +31,6 @@ func failure(err error) error {
 	}
 	return f
 }
-
-// answer is what the server said, in one line; the status is kept for who wants to
-// know more.
-type answer struct {
-	words  string
-	status error
-}
-
-// Error is the line.
-func (a *answer) Error() string { return a.words }
-
-// Unwrap is the gRPC status.
-func (a *answer) Unwrap() error { return a.status }
 
 func refused(st *status.Status) bool {
 	switch st.Code() {
@@ -77,15 +61,5 @@ func words(st *status.Status) string {
 			}
 		}
 	}
-	text = strings.Join(append([]string{text}, more...), "; ")
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
-	if len(text) > maxText {
-		text = strings.ToValidUTF8(text[:maxText], "") + "…"
-	}
-	return text
+	return source.Words(strings.Join(append([]string{text}, more...), "; "))
 }

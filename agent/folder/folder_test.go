@@ -289,7 +289,7 @@ func TestState(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
 		t.Error(info, err)
 	}
-	must(t, os.WriteFile(file, bytes.Repeat([]byte(" "), 2<<20), 0o600))
+	must(t, os.WriteFile(file, bytes.Repeat([]byte(" "), 17<<20), 0o600))
 	if _, err := folder.ReadJSON(file, &v); err == nil {
 		t.Error("a huge file")
 	}

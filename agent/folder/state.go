@@ -11,7 +11,7 @@ import (
 )
 
 // maxState is the largest state file that is read, in bytes.
-const maxState = 1 << 20
+const maxState = 16 << 20
 
 // Write puts data under a name, durably and at once: a reader sees the old file or
 // the new one.

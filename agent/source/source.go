@@ -5,7 +5,9 @@ package source
 import (
 	"crypto/x509"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/certwright/certwright/agent/folder"
 	"github.com/certwright/certwright/identity"
@@ -74,3 +76,33 @@ func Of(err error) Failure {
 	}
 	return Failure{Err: err}
 }
+
+// maxWords is the longest text of a server that is kept.
+const maxWords = 2000
+
+// Words is what a server says, as one line that can be kept and shown.
+func Words(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) > maxWords {
+		text = strings.ToValidUTF8(text[:maxWords], "") + "…"
+	}
+	return text
+}
+
+// Said is an error whose text is Words of a server; the cause is kept for who wants to
+// know more.
+type Said struct {
+	Text string
+	Err  error
+}
+
+// Error is the line.
+func (s *Said) Error() string { return s.Text }
+
+// Unwrap is the cause.
+func (s *Said) Unwrap() error { return s.Err }
