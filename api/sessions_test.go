@@ -32,6 +32,19 @@ func (a *accessWorld) login(subject, group string) string {
 
 func (c *caller) sessions() pb.SessionServiceClient { return pb.NewSessionServiceClient(c.conn) }
 
+// send sends a REST request; white space of the answer, which varies, is left out.
+func (c *caller) send(verb, path, body string) (int, string) {
+	req, err := http.NewRequestWithContext(c.world.t.Context(), verb, c.world.rest.URL+path, strings.NewReader(body))
+	c.world.must(err)
+	req.Header.Set("Authorization", c.header)
+	answer, err := c.http.Do(req)
+	c.world.must(err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	c.world.must(err)
+	return answer.StatusCode, strings.ReplaceAll(string(text), " ", "")
+}
+
 // loggedIn is a caller by a session of a member of a group.
 func (a *accessWorld) loggedIn(subject, group string) (*caller, *pb.CreateSessionResponse) {
 	a.t.Helper()
@@ -46,6 +59,10 @@ func TestLogin(t *testing.T) {
 	admin, made := a.loggedIn("root", "ca-admin")
 	if !strings.HasPrefix(made.GetToken(), session.Prefix) || len(made.GetRoles()) != 1 || made.GetRoles()[0].GetRole() != "ca-admin" || made.GetSession().GetName() != "root@x.example" {
 		t.Errorf("%v", made)
+	}
+	rest := a.caller("Bearer "+a.login("rest", "viewer"), nil)
+	if code, body := rest.send(http.MethodPost, "/v1/sessions", `{"lifetime": "600s"}`); code != 200 || !strings.Contains(body, `"role":"viewer"`) || !strings.Contains(body, session.Prefix) {
+		t.Errorf("REST: %d %s", code, body)
 	}
 	self, err := admin.sessions().GetSelf(admin.ctx(), &pb.GetSelfRequest{})
 	if err != nil || self.GetPrincipal() != "oidc:"+a.provider.URL+"#root" || self.GetSession().GetId() != made.GetSession().GetId() || !self.GetSession().GetCurrent() {
@@ -72,7 +89,7 @@ func TestLogin(t *testing.T) {
 		c      *caller
 		filter string
 		want   int
-	}{{admin, "", 4}, {auditor, "", 4}, {viewer, "", 1}, {limited, "", 1}, {admin, `principal = "oidc:` + a.provider.URL + `#eve"`, 1}, {admin, `state = "REVOKED"`, 0}} {
+	}{{admin, "", 5}, {auditor, "", 5}, {viewer, "", 1}, {limited, "", 1}, {admin, `principal = "oidc:` + a.provider.URL + `#eve"`, 1}, {admin, `state = "REVOKED"`, 0}} {
 		if got := count(test.c, test.filter); got != test.want {
 			t.Errorf("%q: %d sessions, want %d", test.filter, got, test.want)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/certwright/certwright/auth/secret"
@@ -123,7 +124,7 @@ func (s *Sessions) makeRoom(ctx context.Context, p identity.Principal, now time.
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	unit := storage.Unit{guard}
-	active := 0
+	active, kept := 0, 0
 	var after []byte
 	for {
 		page, err := s.config.Store.Records(ctx, collection, indexPrincipal, guard.ID, after, 100)
@@ -146,6 +147,13 @@ func (s *Sessions) makeRoom(ctx context.Context, p identity.Principal, now time.
 				return nil, err
 			}
 			unit = append(unit, ended...)
+		}
+		if kept += len(page.Records); kept >= maxKept {
+			return nil, &problem.Problem{
+				Kind: problem.RateLimited, Reason: "TOO_MANY_SESSIONS", Rule: "session",
+				Detail: "this principal has opened too many sessions in the last day", Allowed: strconv.Itoa(maxKept),
+				Help: "keep a session until it ends instead of opening another for each call",
+			}
 		}
 		if after = page.Next; after == nil {
 			return unit, nil

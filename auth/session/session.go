@@ -29,6 +29,9 @@ const (
 	// MaxOpen is how many sessions of one principal are open at once: one more ends
 	// the oldest.
 	MaxOpen = 10
+	// maxKept is how many records of one principal are kept, ended ones included:
+	// whoever opens sessions in a loop is held back.
+	maxKept = 1000
 )
 
 const (

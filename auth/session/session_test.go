@@ -1,7 +1,10 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -263,6 +266,32 @@ func TestNoMoreThan(t *testing.T) {
 	if page, err := f.List(t.Context(), "", nil, 2); err != nil || len(page.Sessions) != 2 || page.Next == nil {
 		t.Errorf("%+v %v", page, err)
 	}
+}
+
+// TestOpenedInALoop: ended sessions count too, for as long as they are kept.
+func TestOpenedInALoop(t *testing.T) {
+	f := newFixture(t)
+	opened, _ := f.open(session.Wish{Principal: jane()})
+	r, err := f.store.Record(t.Context(), "session", opened.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := bytes.Replace(r.Body, []byte(`"expires":"20`), []byte(`"expires":"19`), 1) // long ended
+	sum := sha256.Sum256([]byte(jane().String()))
+	var unit storage.Unit
+	for i := range 999 {
+		unit = append(unit, storage.PutRecord{
+			Collection: "session", ID: fmt.Sprintf("%032x", i), Body: body, Expires: r.Expires,
+			Indexes: []storage.RecordIndex{{Name: "principal", Value: hex.EncodeToString(sum[:])}},
+		})
+	}
+	f.commit(unit...)
+	if _, _, err := f.Open(t.Context(), session.Wish{Principal: jane()}); problem.KindOf(err) != problem.RateLimited {
+		t.Error(err)
+	}
+	joe := jane()
+	joe.ID = "https://idp.x#joe"
+	f.open(session.Wish{Principal: joe})
 }
 
 // TestLedger: what is done to sessions stands in the ledger, and nothing that is a

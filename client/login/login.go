@@ -11,6 +11,9 @@
 //   - Of a login that was not begun here nothing is taken: state, nonce, PKCE, the
 //     issuer in the answer (RFC 9207), one answer, one path, the listener's own name.
 //   - An error tells the provider's code and words, never a code or token.
+//
+// Not by golang.org/x/oauth2: in v0.37.0 a device endpoint's answer of null, or of a
+// negative interval, makes it panic, and its request there heeds no context.
 package login
 
 import (

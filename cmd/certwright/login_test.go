@@ -374,6 +374,7 @@ func TestLoginByCertificateJourney(t *testing.T) {
 	pair := func(name string) []string {
 		return []string{"login", "--cert", filepath.Join(dir, name+".crt"), "--key", filepath.Join(dir, name+".key")}
 	}
+	root.runs(0, "ca-admin", "whoami")
 	p := o.person()
 	p.runs(0, "auditor", pair("ops.internal")...)
 	p.runs(0, "auditor", "whoami")

@@ -78,7 +78,7 @@ func (a *app) keptSession() (*keptSession, error) {
 		return nil, err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, failf(exitAuth, "others may read the session in %s: its token counts as stolen; run certwright session list and revoke it, then certwright logout and login", path)
+		return nil, failf(exitAuth, "others may read the session in %s, so its token counts as stolen: certwright logout --local, log in again, and revoke the old one: certwright session list", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSessionFile+1))
 	if err != nil {

@@ -43,7 +43,7 @@ func TestReport(t *testing.T) {
 			"certwright: denied\\nby policy; ask an admin\n" +
 				"  NAME_NOT_ALLOWED: no; rule: grant a; value: dns:evil\\u001b[2J; allowed: *.internal; help: ask\n  request ID: r1\n"},
 		{"not allowed", withDetails(t, codes.PermissionDenied, "no", info("PERMISSION_DENIED")), exitAuth, "certwright: no; ask an admin\n  request ID: r1\n" +
-			"  a join token goes with --token-file FILE; admins use the socket in the data folder (--data, without --server)\n"},
+			"  people log in with certwright login --server HOST:PORT; a join token goes with --token-file FILE; admins use the socket in the data folder (--data, without --server)\n"},
 		{"bad CSR", withDetails(t, codes.InvalidArgument, "said already", info("BAD_CSR"), bad), exitDenied, "certwright: said already; ask an admin\n  request ID: r1\n"},
 		{"never signed", withDetails(t, codes.InvalidArgument, "small", info("KEY_SIZE")), exitDenied, "certwright: small; ask an admin\n  request ID: r1\n"},
 		{"too large a CSR", withDetails(t, codes.InvalidArgument, "large", info("CSR_TOO_LARGE")), exitUsage, "certwright: large; ask an admin\n  request ID: r1\n"},
