@@ -45,9 +45,8 @@ func TestDamagedDatabase(t *testing.T) {
 		{"text", strings.Repeat("no database ", 2000), "not a Certwright database"},
 		{"100 octets", whole[:100], "not a Certwright database"},
 		{"the roots alone", whole[:2*page], "database"},
-		{"a third", whole[:len(used)/3], "damaged"},
-		// Which of the two depends on whether the page that is missing is one that opening needs.
-		{"less the last page in use", whole[:(len(used)-1)/page*page], "cut off|damaged"},
+		{"a third", whole[:len(used)/3], "cut off"},
+		{"less the last page in use", whole[:(len(used)-1)/page*page], "cut off"},
 		{"no roots", strings.Repeat("\x00", 2*page) + whole[2*page:], "not a Certwright database"},
 		{"older", older, "older copy"},
 		{"of another CA", foreign, "origin"},
@@ -85,8 +84,6 @@ func TestDamagedDatabase(t *testing.T) {
 // inWords refuses what a program says that dies.
 func inWords(t *testing.T, out string) {
 	t.Helper()
-	// The check of the pages runs in a child, and what ended that is told in one line.
-	out = regexp.MustCompile(`(?m)^.*the check of its pages ended.*$`).ReplaceAllString(out, "")
 	for _, bad := range []string{"goroutine ", "fatal error", "panic:", "SIGSEGV", "SIGBUS", "unexpected fault"} {
 		if strings.Contains(out, bad) {
 			t.Errorf("it says %q:\n%.1500s", bad, out)

@@ -47,7 +47,7 @@ func (v *verification) certificates(ctx context.Context) error {
 					v.certificate(c, issuers)
 					v.lineage(ctx, c)
 				}
-				v.progress.at(list[len(list)-1].Index, v.head.Size)
+				v.passing.at(list[len(list)-1].Index, v.head.Size)
 			}
 			return nil
 		})

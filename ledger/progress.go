@@ -2,33 +2,53 @@ package ledger
 
 import "sync"
 
-// progress turns the progress of several passes into one number that rises
-// from 0 to total.
+// progress turns the progress of several tracks, which run at the same time, into
+// one number that rises from 0 to total.
 type progress struct {
 	report func(done, total uint64)
 	total  uint64
 
-	mu       sync.Mutex
-	from, to int // percent: the pass that is under way
-	last     uint64
+	mu     sync.Mutex
+	tracks []*track
+	last   uint64
 }
 
-// span begins the pass that ends at so many percent of the work.
-func (p *progress) span(to int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.from, p.to = p.to, to
+// track is a share of the work, done in one pass or several after another.
+type track struct {
+	of       *progress
+	share    float64
+	from, to int // percent: the pass that is under way
+	done     float64
+}
+
+// track adds one; the shares of all are 1.
+func (p *progress) track(share float64) *track {
+	t := &track{of: p, share: share, to: 100}
+	p.tracks = append(p.tracks, t)
+	return t
+}
+
+// span begins the pass from so many percent of the track to so many.
+func (t *track) span(from, to int) {
+	t.of.mu.Lock()
+	defer t.of.mu.Unlock()
+	t.from, t.to = from, to
 }
 
 // at says how far the pass is.
-func (p *progress) at(done, of uint64) {
+func (t *track) at(done, of uint64) {
+	p := t.of
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.report == nil || of == 0 {
 		return
 	}
-	share := float64(p.from) + float64(p.to-p.from)*float64(min(done, of))/float64(of)
-	if now := uint64(share / 100 * float64(p.total)); now >= p.last {
+	t.done = t.share * (float64(t.from) + float64(t.to-t.from)*float64(min(done, of))/float64(of)) / 100
+	sum := 0.0
+	for _, each := range p.tracks {
+		sum += each.done
+	}
+	if now := uint64(sum * float64(p.total)); now >= p.last {
 		p.last = now
 		p.report(now, p.total)
 	}

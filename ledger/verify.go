@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/certwright/certwright/merkle/entry"
 	"github.com/certwright/certwright/storage"
 )
@@ -66,6 +68,7 @@ type verification struct {
 	origin   string
 	epochs   Epochs
 	progress progress
+	passing  *track
 }
 
 // naming is what a finding names.
@@ -107,19 +110,39 @@ func Verify(ctx context.Context, c VerifyConfig, report func(storage.Finding)) (
 	v.intents = make(bitmap, v.head.Size/64+1)
 	v.ssh = make(bitmap, v.head.Size/64+1)
 	v.progress = progress{report: c.Progress, total: v.head.Size}
-	spans := [4]int{12, 44, 45, 100} // percent of the work, at the end of each pass
-	if c.Signatures {
-		spans = [4]int{3, 89, 90, 100}
+	scrubbing := v.progress.track(0.5)
+	v.passing = v.progress.track(0.5)
+	var scrubbed []storage.Finding
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		scrubbed, err = v.scrub(both, scrubbing)
+		return err
+	})
+	group.Go(func() error { return v.passes(both) })
+	if err := group.Wait(); err != nil {
+		return v.summary, fmt.Errorf("ledger: %w", err)
 	}
-	for i, pass := range []func(context.Context) error{v.hashes, v.certificates, v.records, v.scrub} {
-		v.progress.span(spans[i])
-		if err := pass(ctx); err != nil {
-			return v.summary, fmt.Errorf("ledger: %w", err)
-		}
-	}
-	v.progress.span(100)
-	v.progress.at(1, 1)
+	v.take(scrubbed)
 	return v.summary, nil
+}
+
+// passes reads the entries, then what the store has of them.
+func (v *verification) passes(ctx context.Context) error {
+	hashed, compared := 25, 95 // percent of the work
+	if v.Signatures {
+		hashed, compared = 5, 98
+	}
+	for _, each := range []struct {
+		from, to int
+		pass     func(context.Context) error
+	}{{0, hashed, v.hashes}, {hashed, compared, v.certificates}, {compared, 100, v.records}} {
+		v.passing.span(each.from, each.to)
+		if err := each.pass(ctx); err != nil {
+			return err
+		}
+		v.passing.at(1, 1)
+	}
+	return nil
 }
 
 func (v *verification) finding(f storage.Finding) {
@@ -246,7 +269,7 @@ func (v *verification) compareRoot(i, seen int, size uint64, root [32]byte) {
 // entry checks the form of one entry.
 func (v *verification) entry(index uint64, raw []byte) {
 	if index%batch == 0 {
-		v.progress.at(index, v.head.Size)
+		v.passing.at(index, v.head.Size)
 	}
 	e, err := entry.Parse(raw)
 	if err != nil {
@@ -292,20 +315,26 @@ func (v *verification) genesis(index uint64, o entry.Origin) {
 	v.origin = o.Origin
 }
 
-// scrub is the last pass: what only the backend can see. What it says of an
-// entry or certificate that the passes before have named is left out.
-func (v *verification) scrub(ctx context.Context) error {
+// scrub has the store look for what only it can see, beside the passes.
+func (v *verification) scrub(ctx context.Context, t *track) (found []storage.Finding, err error) {
+	err = v.Store.Scrub(ctx, t.at, func(f storage.Finding) { found = append(found, f) })
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		found = append(found, storage.Finding{Kind: "store", Index: storage.NoIndex, Detail: fmt.Sprintf("the scrub did not end: %v", err)})
+	}
+	t.at(1, 1)
+	return found, nil
+}
+
+// take reports what the scrub found. What it says of an entry or certificate that
+// the passes have named is left out.
+func (v *verification) take(scrubbed []storage.Finding) {
 	named := maps.Clone(v.named)
-	err := v.Store.Scrub(ctx, v.progress.at, func(f storage.Finding) {
+	for _, f := range scrubbed {
 		if !named[naming{f.Kind, f.Index}] && (f.Kind != "entry" || !named[naming{"tile", f.Index}]) {
 			v.finding(f)
 		}
-	})
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		v.wrong("store", storage.NoIndex, "", "the scrub did not end: %v", err)
 	}
-	return nil
 }

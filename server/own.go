@@ -94,17 +94,28 @@ func (o *ownCertificate) stapled(ctx context.Context, leaf *x509.Certificate) []
 	return body
 }
 
-// start takes up the certificate of an earlier run, or has one issued.
+// start takes up the certificate of an earlier run, or has one issued. If that
+// fails, one that is due or has expired serves on: OCSP, CRLs and the admin socket
+// must not wait for a disk that is full, and run tries again.
 func (o *ownCertificate) start(ctx context.Context) error {
-	if cert := o.earlier(ctx); cert != nil {
-		o.current.Store(cert)
-		return nil
+	earlier := o.earlier(ctx)
+	if earlier != nil {
+		o.current.Store(earlier)
+		if renewAt(earlier.Leaf.NotBefore, earlier.Leaf.NotAfter).After(o.now()) {
+			return nil
+		}
 	}
-	return o.renew(ctx)
+	err := o.renew(ctx)
+	if err == nil || earlier == nil || ctx.Err() != nil {
+		return err
+	}
+	o.logger.ErrorContext(ctx, "the server's own certificate was not renewed: an earlier one serves on",
+		slog.Any("error", err), slog.Time("not_after", earlier.Leaf.NotAfter))
+	return nil
 }
 
-// earlier is the newest certificate for this key and these names that need not be
-// renewed yet; nil if there is none.
+// earlier is the newest certificate for this key and these names; nil if there is
+// none.
 func (o *ownCertificate) earlier(ctx context.Context) *tls.Certificate {
 	spki, err := identity.KeyIDOf(o.signer.Public())
 	if err != nil {
@@ -116,7 +127,7 @@ func (o *ownCertificate) earlier(ctx context.Context) *tls.Certificate {
 	}
 	for _, c := range page.Certificates {
 		chain, known := o.chains[c.Issuer]
-		if !known || c.State != storage.Issued || c.Revocation != nil || !slices.Equal(c.Names, o.names) || !renewAt(c.NotBefore, c.NotAfter).After(o.now()) {
+		if !known || c.State != storage.Issued || c.Revocation != nil || !slices.Equal(c.Names, o.names) {
 			continue
 		}
 		if cert, err := o.certificate(c.DER, chain); err == nil {

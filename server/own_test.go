@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,8 @@ import (
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/storage"
+	"github.com/certwright/certwright/storage/bolt"
+	"github.com/certwright/certwright/storage/storagetest"
 )
 
 // shortLived is an authority whose certificates last an hour, and that can fail.
@@ -73,4 +76,61 @@ func TestOwnCertificateIsRenewed(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestOwnCertificateAtStart: what is good is used again, what is due is renewed, and
+// where that fails, what is there serves on.
+func TestOwnCertificateAtStart(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, test := range []struct {
+		name      string
+		age, life time.Duration // of the certificate that is there; no life: there is none
+		broken    bool
+		issues    int64
+		fails     bool
+	}{
+		{"none", 0, 0, false, 1, false},
+		{"none, and none can be issued", 0, 0, true, 0, true},
+		{"young", 10 * day, 90 * day, true, 0, false},
+		{"due", 70 * day, 90 * day, false, 1, false},
+		{"due, and none can be issued", 70 * day, 90 * day, true, 0, false},
+		{"expired, and none can be issued", 100 * day, 90 * day, true, 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			if err := bolt.Create(path); err != nil {
+				t.Fatal(err)
+			}
+			store, err := bolt.Open(t.Context(), bolt.Config{Path: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			issuer, authority := storagetest.NewIssuer(t), &shortLived{key: key}
+			if test.life > 0 {
+				begin := time.Now().Add(-test.age)
+				i := issuer.Issue(t, storagetest.Spec{Key: key, Names: storagetest.DNS("ca.internal"), NotBefore: begin, NotAfter: begin.Add(test.life)})
+				for _, command := range []storage.Command{i.Reserve, i.Complete} {
+					if _, err := store.Commit(t.Context(), storage.Unit{command}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			authority.broken.Store(test.broken)
+			own := &ownCertificate{
+				issuer: authority, store: store, signer: key, now: time.Now, logger: slog.New(slog.DiscardHandler),
+				names: storagetest.DNS("ca.internal"), chains: map[identity.KeyID][][]byte{issuer.ID: nil},
+			}
+			if err := own.start(t.Context()); (err != nil) != test.fails {
+				t.Errorf("start: %v", err)
+			}
+			if (own.current.Load() != nil) == test.fails || authority.issued.Load() != test.issues {
+				t.Errorf("%d issued, %v in use", authority.issued.Load(), own.current.Load())
+			}
+		})
+	}
 }

@@ -25,7 +25,9 @@ const (
 	// childStack and childHeap are far more than a whole file needs.
 	childStack = 64 << 20
 	childHeap  = 2 << 30 // and four times the file
-	childLog   = 64 << 10
+	// childGC: what is read lives for a moment only.
+	childGC  = 400 // percent
+	childLog = 64 << 10
 )
 
 // fromChild is one line of what the child writes.
@@ -57,6 +59,7 @@ certwright ledger verify-file certwright-data/ledger.db --signatures`,
 		args: exactly("a FILE"),
 		run: func(cmd *cobra.Command, args []string) error {
 			debug.SetMaxStack(childStack)
+			debug.SetGCPercent(childGC)
 			watchHeap(args[0])
 			check.file = args[0]
 			out := json.NewEncoder(a.out)
@@ -167,20 +170,23 @@ func (a *app) listen(out io.Reader) (last fromChild, err error) {
 }
 
 // tooMuch is what the child says before it ends itself.
-const tooMuch = "more memory is used than the file can need"
+const tooMuch = "its pages ask for more memory than the file can need"
 
-// died says how the child ended: its status, and the first line in which it or the
-// Go runtime says why.
+// died says how the child ended, and what of the file made it end.
 func died(err error, log string) string {
-	text := "it cannot be read: the check of its pages ended"
+	text := "it cannot be read: the check of its pages did not come to an end"
 	if err != nil {
-		text += " with " + strings.ReplaceAll(err.Error(), "\n", ", ")
+		text += " (" + strings.ReplaceAll(err.Error(), "\n", ", ") + ")"
 	}
 	for line := range strings.Lines(log) {
-		line = strings.TrimSpace(line)
-		for _, why := range []string{tooMuch, "runtime: goroutine stack", "fatal error: ", "panic: "} {
-			if strings.HasPrefix(line, why) {
-				return text + ": " + line
+		for start, means := range map[string]string{
+			tooMuch:                    ": " + tooMuch,
+			"runtime: goroutine stack": ": its pages lead in a circle",
+			"fatal error: ":            ": its pages lead where nothing is",
+			"panic: ":                  ": its pages lead where nothing is",
+		} {
+			if strings.HasPrefix(line, start) {
+				return text + means
 			}
 		}
 	}

@@ -212,6 +212,9 @@ func (s *Store) open() (err error) {
 		},
 	}
 	if !s.config.ReadOnly {
+		if err := s.whole(); err != nil { // before opening follows pages that may not be there
+			return err
+		}
 		s.mapped = info.Size() + mapSize()
 		options.InitialMmapSize = int(s.mapped)
 	}
@@ -235,6 +238,28 @@ func (s *Store) open() (err error) {
 	return s.snapshots.renew(s.db)
 }
 
+// whole checks that the file has all the pages that its newest root counts. Opened
+// to read, bbolt looks at the two roots only.
+func (s *Store) whole() error {
+	db, err := bbolt.Open(s.config.Path, 0o600, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.View(s.uncut), db.Close())
+}
+
+// uncut is nil if no page is missing: bbolt would read on into what is not there.
+func (s *Store) uncut(tx *bbolt.Tx) error {
+	if tx.Size() <= s.size {
+		return nil
+	}
+	return &problem.Problem{
+		Kind: problem.FailedPrecondition, Reason: "DATABASE_TRUNCATED",
+		Detail: fmt.Sprintf("the database %s is cut off: %d octets of %d are there", s.config.Path, s.size, tx.Size()),
+		Help:   "restore the file from a backup",
+	}
+}
+
 // mapSize is the address space that the file may grow into before bbolt has to
 // map it anew, for which it waits until all readers are done.
 func mapSize() int64 {
@@ -246,12 +271,8 @@ func mapSize() int64 {
 
 // load reads the format and the tree's edge.
 func (s *Store) load(tx *bbolt.Tx) error {
-	if tx.Size() > s.size { // bbolt reads on into what is not there
-		return &problem.Problem{
-			Kind: problem.FailedPrecondition, Reason: "DATABASE_TRUNCATED",
-			Detail: fmt.Sprintf("the database %s is cut off: %d octets of %d are there", s.config.Path, s.size, tx.Size()),
-			Help:   "restore the file from a backup",
-		}
+	if err := s.uncut(tx); err != nil {
+		return err
 	}
 	meta := tx.Bucket([]byte(bucketMeta))
 	if meta == nil {

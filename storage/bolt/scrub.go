@@ -33,7 +33,7 @@ func (s *Store) Scrub(
 	}
 	return s.view(ctx, func(tx *bbolt.Tx) error {
 		sc := &scrub{
-			tx: tx, report: report, progress: progress, seed: maphash.MakeSeed(), edge: &merkle.Edge{},
+			tx: tx, certs: tx.Bucket([]byte(bucketCert)), sigs: tx.Bucket([]byte(bucketSig)), report: report, progress: progress, seed: maphash.MakeSeed(), edge: &merkle.Edge{},
 			want: map[bucket]sum{}, unreadable: map[uint64]bool{}, revocations: map[uint64]entry.Revoked{},
 			abandons: map[uint64]entry.Abandoned{}, crls: map[string]entry.CRL{},
 		}
@@ -46,6 +46,8 @@ type sum struct{ count, total uint64 }
 
 type scrub struct {
 	tx       *bbolt.Tx
+	certs    *bbolt.Bucket // asked for each intent
+	sigs     *bbolt.Bucket
 	report   func(storage.Finding)
 	progress func(done, total uint64)
 	seed     maphash.Seed
@@ -171,5 +173,5 @@ func (sc *scrub) checkClaim(c claim) {
 
 func (sc *scrub) rowOf(e entry.Revoked) (row, error) {
 	key := certKey(e.Issuer, e.Serial)
-	return parseRow(key, sc.tx.Bucket([]byte(bucketCert)).Get(key))
+	return parseRow(key, sc.certs.Get(key))
 }

@@ -98,7 +98,7 @@ func (sc *scrub) intent(index uint64, e entry.Entry) {
 // readRow reads the row of an intent, or says what is wrong with it.
 func (sc *scrub) readRow(index uint64, intent entry.Intent, f facts) (row, string) {
 	key := certKey(intent.Issuer, f.serial)
-	sealed := sc.tx.Bucket([]byte(bucketCert)).Get(key)
+	sealed := sc.certs.Get(key)
 	if sealed == nil {
 		return row{}, "its row is missing"
 	}
@@ -109,7 +109,7 @@ func (sc *scrub) readRow(index uint64, intent entry.Intent, f facts) (row, strin
 	if r.index != index {
 		return row{}, fmt.Sprintf("its row is that of entry %d", r.index)
 	}
-	if r.state == storage.Issued && sc.tx.Bucket([]byte(bucketSig)).Get(indexKey(index)) == nil {
+	if r.state == storage.Issued && sc.sigs.Get(indexKey(index)) == nil {
 		return row{}, "it is issued, and its signature is missing"
 	}
 	return r, ""
@@ -120,7 +120,7 @@ func (sc *scrub) readRow(index uint64, intent entry.Intent, f facts) (row, strin
 // the rest is passed over by the search for rows too many.
 func (sc *scrub) expected(index uint64, intent entry.Intent, f facts, r row, each func(b bucket, key, value []byte)) {
 	key := certKey(intent.Issuer, f.serial)
-	if sealed := sc.tx.Bucket([]byte(bucketCert)).Get(key); sealed != nil {
+	if sealed := sc.certs.Get(key); sealed != nil {
 		each(bucketCert, key, sealed) // its content is checked by readRow
 	}
 	for _, k := range intentKeys(intent, f, index) {
@@ -136,7 +136,7 @@ func (sc *scrub) expected(index uint64, intent entry.Intent, f facts, r row, eac
 			each(bucketUnresolved, at, nil)
 		}
 	case storage.Issued:
-		tail := sc.tx.Bucket([]byte(bucketSig)).Get(at)
+		tail := sc.sigs.Get(at)
 		each(bucketSig, at, tail)
 		if der, err := joinCertificate(intent.TBS, tail); err == nil {
 			fingerprint := sha256.Sum256(der)

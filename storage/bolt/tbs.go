@@ -3,7 +3,6 @@ package bolt
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/asn1"
 	"errors"
 	"math/big"
 	"net/netip"
@@ -24,6 +23,9 @@ type facts struct {
 	spki                identity.KeyID
 	names               []identity.Identifier // of the subjectAltName, in its order
 }
+
+// subjectAltName is the DER of its object identifier, 2.5.29.17.
+const subjectAltName = "\x55\x1d\x11"
 
 var errTBS = errors.New("not a well-formed TBSCertificate")
 
@@ -84,13 +86,12 @@ func readNames(s cryptobyte.String, f *facts) error {
 
 // readExtension reads one extension, and the names if it is the subjectAltName.
 func readExtension(list *cryptobyte.String, f *facts) error {
-	var extension, value cryptobyte.String
-	var id asn1.ObjectIdentifier
-	if !list.ReadASN1(&extension, cbasn1.SEQUENCE) || !extension.ReadASN1ObjectIdentifier(&id) ||
+	var extension, id, value cryptobyte.String
+	if !list.ReadASN1(&extension, cbasn1.SEQUENCE) || !extension.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) ||
 		!extension.SkipOptionalASN1(cbasn1.BOOLEAN) || !extension.ReadASN1(&value, cbasn1.OCTET_STRING) || !extension.Empty() {
 		return errTBS
 	}
-	if !id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+	if string(id) != subjectAltName {
 		return nil
 	}
 	return readGeneralNames(value, f)

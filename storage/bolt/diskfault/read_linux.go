@@ -32,6 +32,9 @@ func (d *Disk) read(n *notification) (c Call, content []byte, ours bool, err err
 	if err != nil {
 		return c, nil, true, err
 	}
+	if !info.IsDir() && !info.Mode().IsRegular() { // a socket: it holds nothing that a power cut could take
+		return c, nil, true, nil
+	}
 	k := d.number(inode(info))
 	c.File, c.Folder = k.number, info.IsDir()
 	switch int(n.number) {
@@ -82,6 +85,9 @@ func (d *Disk) readNames(n *notification) (c Call, content []byte, ours bool, er
 	}
 	if err != nil {
 		return c, nil, true, err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() { // a socket: it holds nothing that a power cut could take
+		return c, nil, true, nil
 	}
 	k := d.number(inode(info))
 	c.File, c.Folder = k.number, info.IsDir()
