@@ -51,9 +51,9 @@ type acmeWorld struct {
 	server    *server // nil: it is another's
 	directory string
 	roots     *x509.CertPool
-	zone   *egresstest.DNS
-	proofs sync.Map // token → key authorization
-	names  atomic.Int64
+	zone      *egresstest.DNS
+	proofs    sync.Map // token → key authorization
+	names     atomic.Int64
 }
 
 func newACMEWorld(tb testing.TB) *acmeWorld {

@@ -78,16 +78,20 @@ func (p peerCA) start(tb testing.TB, address, program string, args ...string) (p
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	deadline := time.Now().Add(time.Minute)
-	for time.Now().Before(deadline) {
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
 		if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
 			_ = conn.Close()
 			return cmd.Process.Pid
 		}
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-deadline:
+			tb.Fatalf("%s does not listen on %s", program, address)
+		case <-tick.C:
+		}
 	}
-	tb.Fatalf("%s does not listen on %s", program, address)
-	return 0
 }
 
 func freeAddress(tb testing.TB) (address, port string) {
