@@ -229,7 +229,7 @@ func (r *rooms) openAPI(s *Server) (err error) {
 		Tokens: r.tokens, Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
 		Maintenance: maintenance{clockGuard: r.clock, rooms: r, options: &s.options},
 		Roots:       []*x509.Certificate{s.root}, LedgerLock: c.Path(c.Ledger.Lock),
-		Limits: api.Limits{Message: c.Limits.GRPCBytes}, Now: r.now, Logger: logger,
+		Limits: api.Limits{Message: c.Limits.GRPCBytes, Calls: c.Limits.Calls}, Now: r.now, Logger: logger,
 	})
 	return err
 }
