@@ -53,7 +53,7 @@ type acmeWorld struct {
 	names  atomic.Int64
 }
 
-func newACMEWorld(tb testing.TB) *acmeWorld {
+func newACMEWorld(tb testing.TB, settings ...string) *acmeWorld {
 	tb.Helper()
 	w := &acmeWorld{tb: tb, zone: egresstest.NewDNS(tb)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,9 +68,9 @@ func newACMEWorld(tb testing.TB) *acmeWorld {
 	go func() { _ = web.Serve(l) }()
 	tb.Cleanup(func() { _ = web.Close() })
 	port := l.Addr().(*net.TCPAddr).Port
-	w.server = startServer(tb,
+	w.server = startServer(tb, append(settings,
 		"CERTWRIGHT_ACME_RESOLVER="+w.zone.Addr, "CERTWRIGHT_ACME_HTTP01_PORT="+strconv.Itoa(port),
-	)
+	)...)
 	return w
 }
 

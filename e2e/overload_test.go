@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,7 +89,7 @@ func TestOverload(t *testing.T) {
 	for i := range overloadClients {
 		all.Go(func() { crowd.order(ctx, i) })
 	}
-	token := w.joinToken()
+	token := w.token("--uses", "1000")
 	for range overloadClients / 4 {
 		all.Go(func() { crowd.sign(ctx, token) })
 	}
@@ -144,7 +143,7 @@ func (c *crowd) order(ctx context.Context, i int) {
 
 // sign has a certificate signed over REST.
 func (c *crowd) sign(ctx context.Context, token string) {
-	body, err := json.Marshal(map[string]string{"csr": csrPEM(c.t, newKey(c.t), "web-1.prod.internal")})
+	body, err := json.Marshal(map[string]string{"csr": csrPEM(c.t, newKey(c.t), "web.team-a.internal")})
 	check(c.t, err)
 	for {
 		code, err := c.post(ctx, token, string(body))
@@ -174,12 +173,6 @@ func (c *crowd) post(ctx context.Context, token, body string) (int, error) {
 	}
 	_, err = io.Copy(io.Discard, res.Body)
 	return res.StatusCode, errors.Join(err, res.Body.Close())
-}
-
-// joinToken is a new join token for *.prod.internal.
-func (w *acmeWorld) joinToken() string {
-	w.t.Helper()
-	return w.newToken(filepath.Dir(w.data))
 }
 
 // refused is how many requests were sent away so far.
