@@ -25,6 +25,7 @@ UNIT = $$(go list ./... | grep -v -E '^github.com/certwright/certwright/(e2e|ben
 # which takes ten minutes that way, and the rooms that the program is made of are under it already.
 
 FUZZTIME ?= 30s
+SOAK ?= 10m
 CERTWRIGHT_CRASH_ROUNDS ?= 200
 
 .PHONY: help
@@ -93,6 +94,10 @@ bench-peers: ## the same flows against step-ca and cfssl, in turn; builds them i
 	GOBIN=$(CURDIR)/bin/peers go install github.com/smallstep/certificates/cmd/step-ca@v0.30.2
 	GOBIN=$(CURDIR)/bin/peers go install github.com/cloudflare/cfssl/cmd/cfssl@v1.6.5
 	CERTWRIGHT_BENCH_PEERS=$(CURDIR)/bin/peers go test -run '^$$' -bench Peers -timeout 60m ./bench
+
+.PHONY: soak
+soak: ## a server under mixed load for SOAK=10m: memory, goroutines, descriptors must stay flat (make test: 20 s)
+	SOAK=$(SOAK) go test -count 1 -v -timeout 24h -run '^TestSoak$$' ./bench
 
 .PHONY: crash
 crash: ## kills, disk faults, power cuts and flipped bits, long: CERTWRIGHT_CRASH_ROUNDS=200 (make test: 20)

@@ -80,6 +80,9 @@ type Config struct {
 	Website  string // URL; empty: none
 	MaxNames int    // identifiers of one order; 0: 100
 	Limits   Limits
+	// Places are how many requests are worked on at once, at most half of them such
+	// as begin something; 0: 1024. Revocations have their own.
+	Places int
 	// Workers validate challenges; 0: 32.
 	Workers int
 	// MaxWaiting are the validations that one account can have waiting; 0: 1024.
@@ -108,6 +111,7 @@ type Server struct {
 	nonces     *nonce.Source
 	limits     limits
 	pool       *pool
+	places     *places
 	now        func() time.Time
 	logger     *slog.Logger
 
@@ -152,7 +156,7 @@ func New(cfg Config) (*Server, error) {
 		}
 		s.chains[info.KeyID] = chain
 	}
-	s.pool = newPool(s)
+	s.pool, s.places = newPool(s), newPlaces(cfg.Places)
 	return s, nil
 }
 
@@ -162,6 +166,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxNames == 0 {
 		c.MaxNames = 100
+	}
+	if c.Places == 0 {
+		c.Places = defaultPlaces
 	}
 	if c.Workers == 0 {
 		c.Workers = 32

@@ -29,6 +29,7 @@ type request struct {
 	r      *http.Request
 	url    string // as it must stand in the JWS
 	args   []string
+	place  place // that it holds
 
 	payload  []byte           // empty: POST-as-GET
 	account  *account         // of the kid
@@ -37,8 +38,9 @@ type request struct {
 }
 
 // authenticate reads the JWS and verifies it (RFC 8555 §6.2–§6.5). First comes
-// what costs little: form, URL, nonce; then the account, then the signature.
-func (q *request) authenticate(ctx context.Context, by signer) error {
+// what costs little: form, URL, nonce; then the account, then the signature. The
+// request takes its place once all of it is there, and before its nonce is used.
+func (q *request) authenticate(ctx context.Context, to route) error {
 	kind, params, err := mime.ParseMediaType(q.r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/jose+json" || len(params) > 0 {
 		return refuse(Malformed, "the Content-Type is not application/jose+json").with(http.StatusUnsupportedMediaType)
@@ -50,6 +52,9 @@ func (q *request) authenticate(ctx context.Context, by signer) error {
 	}
 	if err != nil {
 		return refuse(Malformed, "the request's body cannot be read").because(err)
+	}
+	if err := q.enter(to.place); err != nil {
+		return err
 	}
 	msg, err := jws.Parse(body, jws.Request)
 	if err != nil {
@@ -63,9 +68,9 @@ func (q *request) authenticate(ctx context.Context, by signer) error {
 	}
 	q.payload, q.evidence = msg.Payload, sha256.Sum256(body)
 	switch {
-	case msg.Key != nil && by == byAccount:
+	case msg.Key != nil && to.signer == byAccount:
 		return refuse(Malformed, "this request is signed by an account: \"kid\" is needed, not \"jwk\"")
-	case msg.Key == nil && by == byKey:
+	case msg.Key == nil && to.signer == byKey:
 		return refuse(Malformed, "this request is signed by a new key: \"jwk\" is needed, not \"kid\"")
 	case msg.Key != nil:
 		return q.verifyKey(msg)
@@ -165,6 +170,7 @@ func (q *request) own(account string) error {
 }
 
 func (q *request) write(status int, kind string, body []byte) {
+	q.leave()
 	q.w.Header().Set("Content-Type", kind)
 	q.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	q.w.WriteHeader(status)

@@ -24,6 +24,7 @@ const (
 // route is a resource and how it is asked for.
 type route struct {
 	signer signer
+	place  place
 	do     func(context.Context, *request) error
 }
 
@@ -40,11 +41,11 @@ func (s *Server) resource(path string) (route, []string, bool) {
 	case 2:
 		switch {
 		case parts[0] == "account" && args[1] == "orders":
-			r, args = route{byAccount, s.listOrders}, args[:1]
+			r, args = route{byAccount, anyPlace, s.listOrders}, args[:1]
 		case parts[0] == "order" && args[1] == "finalize":
-			r, args = route{byAccount, s.finalize}, args[:1]
+			r, args = route{byAccount, anyPlace, s.finalize}, args[:1]
 		case parts[0] == "challenge":
-			r = route{byAccount, s.respond}
+			r = route{byAccount, anyPlace, s.respond}
 		}
 	}
 	return r, args, r.do != nil
@@ -54,19 +55,19 @@ func (s *Server) resource(path string) (route, []string, bool) {
 func (s *Server) fixed(name string) route {
 	switch name {
 	case "directory":
-		return route{unsigned, s.directory}
+		return route{unsigned, noPlace, s.directory}
 	case "new-nonce":
-		return route{unsigned, s.newNonce}
+		return route{unsigned, noPlace, s.newNonce}
 	case "new-account":
-		return route{byKey, s.newAccount}
+		return route{byKey, beginPlace, s.newAccount}
 	case "new-order":
-		return route{byAccount, s.newOrder}
+		return route{byAccount, beginPlace, s.newOrder}
 	case "new-authz":
-		return route{byAccount, s.newAuthorization}
+		return route{byAccount, beginPlace, s.newAuthorization}
 	case "revoke-cert":
-		return route{byEither, s.revoke}
+		return route{byEither, revokePlace, s.revoke}
 	case "key-change":
-		return route{byAccount, s.keyChange}
+		return route{byAccount, anyPlace, s.keyChange}
 	}
 	return route{}
 }
@@ -75,15 +76,15 @@ func (s *Server) fixed(name string) route {
 func (s *Server) named(kind string) route {
 	switch kind {
 	case "account":
-		return route{byAccount, s.updateAccount}
+		return route{byAccount, anyPlace, s.updateAccount}
 	case "order":
-		return route{byAccount, s.getOrder}
+		return route{byAccount, anyPlace, s.getOrder}
 	case "authz":
-		return route{byAccount, s.authorization}
+		return route{byAccount, anyPlace, s.authorization}
 	case "cert":
-		return route{byAccount, s.certificate}
+		return route{byAccount, anyPlace, s.certificate}
 	case "renewal-info":
-		return route{unsigned, s.renewalInfo}
+		return route{unsigned, askPlace, s.renewalInfo}
 	}
 	return route{}
 }
@@ -146,10 +147,14 @@ func (s *Server) serve(ctx context.Context, q *request, to route) error {
 		return refuse(Malformed, "this resource is not asked for by %.16q: %s", q.r.Method, hint).
 			with(http.StatusMethodNotAllowed).add("Allow", allowed)
 	}
+	defer q.leave()
 	if to.signer == unsigned {
+		if err := q.enter(to.place); err != nil {
+			return err
+		}
 		return to.do(ctx, q)
 	}
-	if err := q.authenticate(ctx, to.signer); err != nil {
+	if err := q.authenticate(ctx, to); err != nil {
 		return err
 	}
 	q.w.Header().Set("Replay-Nonce", s.nonces.Make())
@@ -157,7 +162,7 @@ func (s *Server) serve(ctx context.Context, q *request, to route) error {
 }
 
 // answerFault answers with a problem document. What is the server's own fault goes
-// to the log.
+// to the log; that it has too much to do is counted.
 func (s *Server) answerFault(ctx context.Context, q *request, err error) {
 	if errors.Is(err, storage.ErrNotFound) {
 		var f *fault
@@ -166,7 +171,7 @@ func (s *Server) answerFault(ctx context.Context, q *request, err error) {
 		}
 	}
 	f := asFault(err)
-	if f.Status >= 500 && ctx.Err() == nil {
+	if f.Status >= 500 && ctx.Err() == nil && !errors.Is(err, errBusy) && !errors.Is(err, storage.ErrOverloaded) {
 		s.logger.LogAttrs(ctx, slog.LevelError, "ACME request failed", slog.String("path", q.r.URL.Path), slog.Any("error", err))
 	}
 	for name, values := range f.header {

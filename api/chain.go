@@ -90,7 +90,7 @@ func (s *Server) chain(ctx context.Context, method string, stream bool, do func(
 		defer cancel()
 	}
 	// 4. The request, then a place, then the method.
-	e := entrance{places: s.places.of(s.methods[method], c, stream)}
+	e := entrance{room: s.places.of(method, s.methods[method], c, stream), who: c.principal.String()}
 	if !stream {
 		defer e.leave()
 		return do(ctx, e.enter)

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/merkle"
@@ -44,40 +42,21 @@ func readers() access {
 // to everybody; else to those with the role reader, auditor or ca-admin, judged by the same
 // chain as REST calls.
 func (s *Server) Published(open bool) http.Handler {
-	return &published{server: s, open: open, places: make(chan struct{}, publishedRequests), held: map[string]int{}}
+	return &published{server: s, open: open, room: s.places.files}
 }
 
 type published struct {
 	server *Server
 	open   bool
-	places chan struct{}
-
-	mu   sync.Mutex
-	held map[string]int // places, by source
+	room   *room // a source has a share of it
 }
 
 // enter takes a place for a source until leave is called; there may be none.
 func (p *published) enter(source string) (leave func(), err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := &entrance{places: p.places}
-	if p.held[source] >= publishedShare {
-		return nil, &problem.Problem{
-			Kind: problem.Overloaded, Detail: fmt.Sprintf("%d files are on their way to this address", publishedShare), Help: "Take them before asking for more.",
-		}
-	}
-	if err := e.enter(); err != nil {
+	if err := p.room.take(source); err != nil {
 		return nil, err
 	}
-	p.held[source]++
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.held[source]--; p.held[source] == 0 {
-			delete(p.held, source)
-		}
-		e.leave()
-	}, nil
+	return func() { p.room.give(source) }, nil
 }
 
 // sourceOf is whom a request counts for: its address; of IPv6 the network of 64 bits,

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -63,7 +65,7 @@ func (s *Server) refuse(ctx context.Context, w http.ResponseWriter, code int, er
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="certwright"`)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h.Set("Retry-After", "1")
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(f.retry.Seconds()))))
 	}
 	w.WriteHeader(code)
 	// A write error is the client's going away.

@@ -38,6 +38,7 @@ type failure struct {
 	problem   *problem.Problem
 	requestID string
 	status    *status.Status
+	retry     time.Duration // Retry-After, where the caller may try again
 }
 
 // Error implements error.
@@ -63,7 +64,8 @@ func (s *Server) fail(ctx context.Context, method string, c *call, err error) *f
 			Help: "Tell an admin the request ID: the server's log says more.",
 		}
 	}
-	return &failure{problem: p, requestID: c.requestID, status: toStatus(code, p, c.requestID)}
+	retry := comeAgain()
+	return &failure{problem: p, requestID: c.requestID, status: toStatus(code, p, c.requestID, retry), retry: retry}
 }
 
 // visible is what an error is to its caller.
@@ -131,14 +133,14 @@ func codeOf(p *problem.Problem) codes.Code {
 }
 
 // toStatus is the problem as a status: ErrorInfo always, and what else fits.
-func toStatus(code codes.Code, p *problem.Problem, requestID string) *status.Status {
+func toStatus(code codes.Code, p *problem.Problem, requestID string, wait time.Duration) *status.Status {
 	info := &errdetails.ErrorInfo{Reason: clean(p.Code()), Domain: Domain, Metadata: map[string]string{"request_id": requestID}}
 	for key, value := range map[string]string{"rule": p.Rule, "value": p.Value, "allowed": p.Allowed, "help": p.Help} {
 		if value != "" {
 			info.Metadata[key] = clean(value)
 		}
 	}
-	details := append([]protoadapt.MessageV1{protoadapt.MessageV1Of(info)}, kindDetails(p)...)
+	details := append([]protoadapt.MessageV1{protoadapt.MessageV1Of(info)}, kindDetails(p, wait)...)
 	for _, v := range violations(p.Violations) {
 		details = append(details, protoadapt.MessageV1Of(v))
 	}
@@ -149,8 +151,8 @@ func toStatus(code codes.Code, p *problem.Problem, requestID string) *status.Sta
 	return st
 }
 
-func kindDetails(p *problem.Problem) []protoadapt.MessageV1 {
-	retry := &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)}
+func kindDetails(p *problem.Problem, wait time.Duration) []protoadapt.MessageV1 {
+	retry := &errdetails.RetryInfo{RetryDelay: durationpb.New(wait)}
 	switch p.Kind {
 	case problem.Malformed, problem.BadCSR, problem.RejectedIdentifier:
 		field := &errdetails.BadRequest_FieldViolation{

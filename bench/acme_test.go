@@ -56,12 +56,12 @@ type acmeWorld struct {
 	names     atomic.Int64
 }
 
-func newACMEWorld(tb testing.TB) *acmeWorld {
+func newACMEWorld(tb testing.TB, settings ...string) *acmeWorld {
 	tb.Helper()
 	w, port := newProofs(tb)
-	w.server = startServer(tb,
+	w.server = startServer(tb, append(settings,
 		"CERTWRIGHT_ACME_RESOLVER="+w.zone.Addr, "CERTWRIGHT_ACME_HTTP01_PORT="+strconv.Itoa(port),
-	)
+	)...)
 	w.directory, w.roots = w.server.directory(), w.server.roots()
 	return w
 }

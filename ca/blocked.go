@@ -76,7 +76,7 @@ func (a *Authority) block(ctx context.Context, row storage.Certificate, actor st
 	if err != nil {
 		return err
 	}
-	_, err = a.store.Commit(ctx, unit)
+	_, err = a.commitPatiently(ctx, unit)
 	return err
 }
 

@@ -77,7 +77,7 @@ func (a *Authority) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 	if err != nil {
 		return Revoked{}, err
 	}
-	receipt, err := a.store.Commit(ctx, slices.Concat(unit, asked, r.Attach))
+	receipt, err := a.commitPatiently(ctx, slices.Concat(unit, asked, r.Attach))
 	if errors.Is(err, storage.ErrConflict) { // perhaps somebody else was first
 		if now, again := a.meant(ctx, r); again == nil && now.Revocation != nil {
 			return a.revokedBefore(ctx, r, now)

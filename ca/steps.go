@@ -272,7 +272,7 @@ func (a *Authority) reasonNow(ctx context.Context, row storage.Certificate) stri
 }
 
 // commitPatiently waits while the store is overloaded: what is reserved must
-// come to an end. ctx bounds it.
+// come to an end, and what is revoked is not refused. ctx bounds it.
 func (a *Authority) commitPatiently(ctx context.Context, unit storage.Unit) (storage.Receipt, error) {
 	for {
 		receipt, err := a.store.Commit(ctx, unit)

@@ -44,6 +44,7 @@ func (r *rooms) openACME(s *Server, id [8]byte) error {
 		Authority: r.authority, Policy: r.policies.Engine, Store: r.store, Base: base, IssuerDomains: domains,
 		Validators: validators(c, client, domains), EAB: acme.Mode(c.ACME.EAB), Terms: c.ACME.TermsOfService,
 		Website: c.ACME.Website, MaxNames: maxACMENames, Server: id, Now: r.now, Logger: s.logger, CAA: caaCheck(c, client), Refusals: r.refusals, Seal: seal,
+		Places: c.Limits.Calls,
 		Limits: acme.Limits{
 			Accounts: c.ACME.Limits.Accounts, Orders: c.ACME.Limits.Orders,
 			OrdersPerName: c.ACME.Limits.OrdersPerName, Failures: c.ACME.Limits.Failures,

@@ -296,6 +296,11 @@ type Limits struct {
 	// Most units of work that may wait for the disk; what comes beyond is told to
 	// try again.
 	Queue int `json:"queue"`
+	// Most requests that are worked on at once, of ACME and of gRPC and REST each; what
+	// comes beyond is told at once to try again. At most half of them begin something in
+	// ACME or are one requester's in gRPC and REST. Revocations, OCSP and the admin socket
+	// have places of their own.
+	Calls int `json:"calls"`
 	// Most open connections on each listener; further ones wait.
 	Connections int `json:"connections"`
 	// Most open connections of one source address (of IPv6: of one /64 network) on
@@ -346,7 +351,7 @@ func Default() Config {
 		},
 		MTLS:     MTLS{RenewalGrace: policy.Duration(time.Hour)},
 		Sessions: Sessions{Lifetime: policy.Duration(session.DefaultLifetime)},
-		Limits:   Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
+		Limits:   Limits{GRPCBytes: 1 << 20, Queue: 4096, Calls: 1024, Connections: 4096},
 		Log:      Log{Level: "info", Format: "text"},
 	}
 }

@@ -111,6 +111,8 @@ func manual(key string) string {
 		return "Largest gRPC message and REST body in bytes."
 	case "limits.queue":
 		return "Most units of work that may wait for the disk; what comes beyond is told to try again."
+	case "limits.calls":
+		return "Most requests that are worked on at once, of ACME and of gRPC and REST each; what comes\nbeyond is told at once to try again. At most half of them begin something in ACME or are\none requester's in gRPC and REST. Revocations, OCSP and the admin socket have places of\ntheir own."
 	case "limits.connections":
 		return "Most open connections on each listener; further ones wait."
 	case "limits.connections_per_address":

@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -30,8 +31,9 @@ type Config struct {
 	// ReadOnly opens the file of a stopped server, to read and scrub it. A
 	// damaged file gives errors, as far as they can be told from garbage.
 	ReadOnly bool
-	// Queue is how many units may wait; more are refused with ErrOverloaded.
-	// 0: 4096.
+	// Queue is how many units may wait; more are refused with ErrOverloaded. A
+	// quarter as many places beyond are for what must get in: completions,
+	// abandonments, revocations, CRLs. 0: 4096.
 	Queue int
 	// Linger is the longest time that a unit waits for company, so that more
 	// units share one transaction; a lone caller never waits. 0: 20 ms;
@@ -70,6 +72,8 @@ type Store struct {
 	queue  chan *job
 	closed bool
 	writer sync.WaitGroup
+	// ordinary is how many units wait that have no right to the reserved places.
+	ordinary atomic.Int64
 
 	edge   *merkle.Edge // the writer's
 	last   time.Time    // the writer's: of the last entry
@@ -165,7 +169,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		}
 		return nil, openError(config.Path, err)
 	}
-	s.queue = make(chan *job, s.config.Queue)
+	s.queue = make(chan *job, s.config.places())
 	if !config.ReadOnly {
 		s.writer.Go(s.write)
 	}

@@ -3,8 +3,8 @@ package bolt
 import "sync/atomic"
 
 type counters struct {
-	units, transactions, fsyncs atomic.Uint64
-	failed                      atomic.Bool
+	units, transactions, fsyncs, overloaded atomic.Uint64
+	failed                                  atomic.Bool
 }
 
 // Stats are counters since Open.
@@ -19,6 +19,8 @@ type Stats struct {
 	Fsyncs uint64
 	// Queue is how many units are waiting.
 	Queue int
+	// Overloaded is how many units were refused because the queue was full.
+	Overloaded uint64
 	// Failed is set once a write has failed: see storage.ErrReadOnly.
 	Failed bool
 }
@@ -27,6 +29,6 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	return Stats{
 		Units: s.counters.units.Load(), Transactions: s.counters.transactions.Load(),
-		Fsyncs: s.counters.fsyncs.Load(), Queue: len(s.queue), Failed: s.counters.failed.Load(),
+		Fsyncs: s.counters.fsyncs.Load(), Queue: len(s.queue), Overloaded: s.counters.overloaded.Load(), Failed: s.counters.failed.Load(),
 	}
 }

@@ -23,6 +23,7 @@ const maxBatch = 1024
 type job struct {
 	ops     []operation
 	grows   bool        // it reserves certificates
+	must    bool        // it ends what has begun, or revokes
 	taken   atomic.Bool // by the writer, or by a caller who gave up
 	receipt storage.Receipt
 	err     error
@@ -38,7 +39,7 @@ func (s *Store) Commit(ctx context.Context, u storage.Unit) (storage.Receipt, er
 	if err := ctx.Err(); err != nil {
 		return storage.Receipt{}, err
 	}
-	j := &job{ops: ops, grows: reserves(u), done: make(chan struct{})}
+	j := &job{ops: ops, grows: reserves(u), must: ends(u), done: make(chan struct{})}
 	if err := s.enqueue(j); err != nil {
 		return storage.Receipt{}, fmt.Errorf("storage: %w", err)
 	}
@@ -63,6 +64,18 @@ func reserves(u storage.Unit) bool {
 	})
 }
 
+// ends tells whether a unit ends what has begun, or revokes: it gets in where others
+// are refused.
+func ends(u storage.Unit) bool {
+	return slices.ContainsFunc(u, func(c storage.Command) bool {
+		switch c.(type) {
+		case storage.CompleteIssuance, storage.Abandon, storage.Revoke, storage.PutCRL:
+			return true
+		}
+		return false
+	})
+}
+
 func (s *Store) enqueue(j *job) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
@@ -74,13 +87,31 @@ func (s *Store) enqueue(j *job) error {
 	case s.counters.failed.Load():
 		return errFailedBefore()
 	}
+	if !j.must && s.ordinary.Add(1) > int64(s.config.Queue) {
+		s.ordinary.Add(-1)
+		s.counters.overloaded.Add(1)
+		return storage.ErrOverloaded
+	}
 	select {
 	case s.queue <- j:
 		return nil
 	default:
+		s.left(j)
+		s.counters.overloaded.Add(1)
 		return storage.ErrOverloaded
 	}
 }
+
+// left says that a job is not in the queue any more.
+func (s *Store) left(j *job) {
+	if !j.must {
+		s.ordinary.Add(-1)
+	}
+}
+
+// places is the length of the queue: the share beyond Queue is for units that must
+// get in whatever else waits.
+func (c *Config) places() int { return c.Queue + max(c.Queue/4, 16) }
 
 func errFailedBefore() error {
 	return fmt.Errorf("%w: a write failed; start the server again when its cause is gone", storage.ErrReadOnly)
@@ -90,6 +121,7 @@ func errFailedBefore() error {
 // after the other, until the queue is closed and empty.
 func (s *Store) write() {
 	for first := range s.queue {
+		s.left(first)
 		batch := s.gather(first)
 		s.do(batch)
 		// Whoever waited in this batch or waits now is there at the same time.
@@ -116,6 +148,7 @@ func (s *Store) gather(first *job) []*job {
 			if !ok {
 				return batch
 			}
+			s.left(j)
 			batch = append(batch, j)
 			continue
 		default:
@@ -133,6 +166,7 @@ func (s *Store) gather(first *job) []*job {
 			if !ok {
 				return batch
 			}
+			s.left(j)
 			batch = append(batch, j)
 		case <-timer.C:
 			return batch

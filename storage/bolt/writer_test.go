@@ -13,6 +13,8 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/merkle/entry"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 	"github.com/certwright/certwright/storage/storagetest"
@@ -253,5 +255,63 @@ func TestNewerFormat(t *testing.T) {
 	var p *problem.Problem
 	if !errors.As(err, &p) || p.Code() != "DATABASE_FORMAT" {
 		t.Errorf("a newer format: %v", err)
+	}
+}
+
+// TestReserve: when the queue is full, what ends what has begun and what revokes
+// still gets in, and what merely begins does not; afterwards the queue is as long as
+// before.
+func TestReserve(t *testing.T) {
+	const queue = 16
+	s, release := held(t, queue)
+	var wg sync.WaitGroup
+	commit := func(unit storage.Unit, want error) {
+		wg.Go(func() {
+			if _, err := s.Commit(context.Background(), unit); !errors.Is(err, want) || want == nil && err != nil {
+				t.Errorf("%T: %v, want %v", unit[0], err, want)
+			}
+		})
+	}
+	for n := range queue {
+		commit(storage.Unit{storagetest.Action(fmt.Sprint(n))}, nil)
+	}
+	for s.Stats().Queue < queue {
+		runtime.Gosched()
+	}
+	for range 5 {
+		if _, err := s.Commit(t.Context(), storage.Unit{storagetest.Action("more")}); !errors.Is(err, storage.ErrOverloaded) {
+			t.Fatal(err)
+		}
+	}
+	var serial identity.Serial
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	abandoned, err := entry.Abandoned{Reason: entry.ReasonCanceled}.Draft("system:test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoked, err := entry.Revoked{Serial: serial, At: at}.Draft("system:test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []storage.Command{
+		storage.Abandon{Serial: serial, Entry: abandoned}, storage.Revoke{Serial: serial, Entry: revoked, At: at},
+	} {
+		commit(storage.Unit{c}, storage.ErrNotFound) // it got in: the store has looked for the certificate
+	}
+	for s.Stats().Queue < queue+2 && !t.Failed() {
+		runtime.Gosched()
+	}
+	for _, c := range []storage.Command{storage.CompleteIssuance{}, storage.PutCRL{}} {
+		if !ends(storage.Unit{storage.RequireRecord{}, c}) {
+			t.Errorf("%T has no right to the reserve", c)
+		}
+	}
+	if ends(storage.Unit{storage.ReserveIssuance{}, storage.PutRecord{}, storage.UseToken{}}) {
+		t.Error("what begins has a right to the reserve")
+	}
+	release()
+	wg.Wait()
+	if got := s.Stats(); got.Overloaded != 5 || got.Queue != 0 || s.ordinary.Load() != 0 {
+		t.Errorf("%+v, %d ordinary", got, s.ordinary.Load())
 	}
 }
