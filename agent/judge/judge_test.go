@@ -91,16 +91,21 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// FuzzChain gives the judge certificates that are nearly good: what it takes is the one
+// that the CA has signed.
 func FuzzChain(f *testing.F) {
 	ca := agenttest.New(f)
 	key := agenttest.Key(f)
 	good := ca.Sign(key.Public(), nil, "web.internal", "www.internal")
-	f.Add(agenttest.PEM(good), agenttest.PEM(ca.Issuer))
-	f.Add(agenttest.PEM(good, ca.Issuer), []byte{})
-	f.Fuzz(func(t *testing.T, certificate, chain []byte) {
-		got, err := judge.Chain(certificate, chain, judge.Want{Public: key.Public(), Names: web, Roots: ca.Pool(), Now: time.Now()})
+	f.Add(uint16(0), byte(0), []byte{})
+	f.Add(uint16(200), byte(1), []byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"))
+	f.Fuzz(func(t *testing.T, at uint16, flip byte, more []byte) {
+		der := bytes.Clone(good.Raw)
+		der[int(at)%len(der)] ^= flip
+		text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), more...)
+		got, err := judge.Chain(text, agenttest.PEM(ca.Issuer), judge.Want{Public: key.Public(), Names: web, Roots: ca.Pool(), Now: time.Now()})
 		if err == nil && !got[0].Equal(good) {
-			t.Error("another certificate was taken")
+			t.Errorf("another certificate was taken: octet %d changed by %#x", at, flip)
 		}
 	})
 }
