@@ -86,20 +86,26 @@ func (d *Disk) readNames(n *notification) (c Call, content []byte, ours bool, er
 	if err != nil {
 		return c, nil, true, err
 	}
-	if !info.IsDir() && !info.Mode().IsRegular() { // a socket: it holds nothing that a power cut could take
-		return c, nil, true, nil
+	content, err = d.named(&c, from, info)
+	return c, content, true, err
+}
+
+// named says which file a call about names means, and what is in it that was not
+// seen. A socket is none: it holds nothing that a power cut could take.
+func (d *Disk) named(c *Call, path string, info os.FileInfo) ([]byte, error) {
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, nil
 	}
 	k := d.number(inode(info))
 	c.File, c.Folder = k.number, info.IsDir()
 	if c.Kind == Remove {
 		d.forget(info)
-		return c, nil, true, nil
+		return nil, nil
 	}
 	if victim, err := os.Lstat(filepath.Join(d.Folder, c.To)); err == nil && c.Kind == Rename {
 		d.forget(victim)
 	}
-	content, err = k.unseen(from)
-	return c, content, true, err
+	return k.unseen(path)
 }
 
 // unseen is the content of a regular file whose writes are not seen, if it has
