@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/certwright/certwright/agent/agenttest"
-	"github.com/certwright/certwright/agent/folder"
+	"github.com/certwright/certwright/client"
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -381,7 +381,7 @@ func TestDevice(t *testing.T) {
 	device := agenttest.New(t).Held("device-1.factory")
 	c := h.file(t, "    auth: {cert_file: device.crt, key_file: device.key}\n")
 	auth := c.Certificates[0].Auth
-	key, err := folder.KeyPEM(device.Key)
+	key, err := client.EncodeKey(device.Key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,14 +138,14 @@ func (k *keeper) newPending(ctx context.Context, now time.Time) (p *pending, err
 	p = &pending{ID: "agent-" + strings.ToLower(rand.Text()), Order: k.order, Made: now}
 	if k.held != nil && k.config.Key.Reuse && keys.Algorithm(k.held.Key.Public()) == k.config.Key.Type {
 		p.key = k.held.Key
-	} else if p.key, err = keys.Generate(ctx, k.config.Key.Type); err != nil {
+	} else if p.key, err = client.NewKey(k.config.Key.Type); err != nil {
 		return nil, err
 	}
 	csr, err := client.CSR(p.key, sorted(k.names))
 	if err != nil {
 		return nil, err
 	}
-	key, err := folder.KeyPEM(p.key)
+	key, err := client.EncodeKey(p.key)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func Create(ctx context.Context, cfg Config, alg string) (crypto.Signer, error) 
 	if !isFile {
 		return nil, fmt.Errorf("key %s: only file: keys are made here; make it with the key manager's own tools", redact(cfg.URI))
 	}
-	signer, err := Generate(ctx, alg)
+	signer, err := generate(ctx, alg)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", cfg.URI, err)
 	}
@@ -161,8 +161,8 @@ func openManaged(ctx context.Context, cfg Config) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// Generate makes a private key in memory. It is kept nowhere.
-func Generate(ctx context.Context, alg string) (crypto.Signer, error) {
+// generate makes a private key in memory.
+func generate(ctx context.Context, alg string) (crypto.Signer, error) {
 	req := &apiv1.CreateKeyRequest{}
 	switch alg {
 	case ECDSAP256:

@@ -16,7 +16,7 @@ import (
 	"github.com/go-acme/lego/v4/registration"
 
 	"github.com/certwright/certwright/agent/folder"
-	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/client"
 )
 
 // maxEAB is the largest file of an EAB key that is read, in bytes.
@@ -57,10 +57,10 @@ func (s *Source) account(ctx context.Context) (*account, error) {
 		}
 		return a, nil
 	}
-	if a.key, err = keys.Generate(ctx, keys.ECDSAP256); err != nil {
+	if a.key, err = client.NewKey(""); err != nil {
 		return nil, err
 	}
-	text, err := folder.KeyPEM(a.key)
+	text, err := client.EncodeKey(a.key)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path"
 	"slices"
+
+	"github.com/certwright/certwright/client"
 )
 
 // Adopt takes over a certificate that was put under the files' names by others, as
@@ -82,7 +84,7 @@ func (f *Folder) collect(texts [][]byte) (*Held, error) {
 // same tells whether every plain file under one of the names holds what h is.
 func (f *Folder) same(root *os.Root, h *Held) bool {
 	have := map[string]bool{}
-	key, err := KeyPEM(h.Key)
+	key, err := client.EncodeKey(h.Key)
 	if err != nil {
 		return false
 	}

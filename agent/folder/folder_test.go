@@ -17,6 +17,7 @@ import (
 	"github.com/certwright/certwright/agent/agenttest"
 	"github.com/certwright/certwright/agent/config"
 	"github.com/certwright/certwright/agent/folder"
+	"github.com/certwright/certwright/client"
 )
 
 func all(dir string) *folder.Folder {
@@ -127,7 +128,7 @@ func TestForeign(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	ca := agenttest.New(t)
 	h := ca.Held("web.internal")
-	key, err := folder.KeyPEM(h.Key)
+	key, err := client.EncodeKey(h.Key)
 	must(t, err)
 	full := agenttest.PEM(h.Chain...)
 	for name, files := range map[string]map[string][]byte{
@@ -158,7 +159,7 @@ func TestAdopt(t *testing.T) {
 		}
 		must(t, f.Publish(ca.Held("web.internal")))
 	}
-	other, err := folder.KeyPEM(agenttest.Key(t))
+	other, err := client.EncodeKey(agenttest.Key(t))
 	must(t, err)
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), other, 0o600))
@@ -206,7 +207,7 @@ func TestKill(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(dir, "source"), 0o700))
 	for _, name := range []string{"a", "b"} {
 		h := ca.Held(name + ".internal")
-		key, err := folder.KeyPEM(h.Key)
+		key, err := client.EncodeKey(h.Key)
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(dir, "source", name), append(key, agenttest.PEM(h.Chain...)...), 0o600))
 	}
@@ -300,7 +301,7 @@ func TestState(t *testing.T) {
 func FuzzParseHeld(f *testing.F) {
 	ca := agenttest.New(f)
 	h := ca.Held("x.internal")
-	key, err := folder.KeyPEM(h.Key)
+	key, err := client.EncodeKey(h.Key)
 	if err != nil {
 		f.Fatal(err)
 	}

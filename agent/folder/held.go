@@ -14,6 +14,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"github.com/certwright/certwright/client"
 )
 
 // maxChain is how many certificates a chain may have.
@@ -112,15 +114,6 @@ func ParseKey(text []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// KeyPEM is the key as PKCS#8.
-func KeyPEM(key crypto.Signer) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
-
 func chainPEM(chain []*x509.Certificate) []byte {
 	var b bytes.Buffer
 	for _, c := range chain {
@@ -131,7 +124,7 @@ func chainPEM(chain []*x509.Certificate) []byte {
 
 // fill writes the files of one generation.
 func (f *Folder) fill(root *os.Root, h *Held) error {
-	key, err := KeyPEM(h.Key)
+	key, err := client.EncodeKey(h.Key)
 	if err != nil {
 		return err
 	}
@@ -205,7 +198,7 @@ func blocks(text []byte) []string {
 			return all
 		}
 		if key, err := ParseKey(pem.EncodeToMemory(block)); err == nil && block.Type != "CERTIFICATE" {
-			if canonical, err := KeyPEM(key); err == nil {
+			if canonical, err := client.EncodeKey(key); err == nil {
 				all = append(all, string(canonical))
 				continue
 			}
