@@ -116,14 +116,15 @@ func newSoak(tb testing.TB) *soak {
 	return s
 }
 
-// repeat does one sort of work again and again until ctx ends.
+// repeat does one sort of work again and again until ctx ends; what is under way then
+// is not cut off.
 func (s *soak) repeat(ctx context.Context, name string, work func(context.Context) error) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if err := work(ctx); err == nil {
+		if err := work(s.tb.Context()); err == nil {
 			s.done[name].Add(1)
-		} else if ctx.Err() == nil {
+		} else {
 			s.tb.Errorf("%s: %v", name, err)
 			return
 		}
