@@ -67,9 +67,12 @@ func checkCSRText(csr string) error {
 }
 
 // onlyProfile is the profile that a caller means who names none: the only one
-// that the credential's own grant has.
+// that the credential's own grant has, or that grants give to the caller.
 func (s *Server) onlyProfile(p identity.Principal) string {
-	if p.Bound != nil && len(p.Bound.Profiles) == 1 {
+	switch {
+	case p.Bound == nil:
+		return s.config.Policies.Engine().OnlyProfile(p)
+	case len(p.Bound.Profiles) == 1:
 		return p.Bound.Profiles[0]
 	}
 	return ""

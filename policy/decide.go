@@ -86,6 +86,16 @@ func (e *Engine) decide(req identity.Request, now time.Time, complete bool) (Dec
 	}, nil
 }
 
+// OnlyProfile is the profile that the grants of a caller name, if it is a single one;
+// else "".
+func (e *Engine) OnlyProfile(p identity.Principal) string {
+	granted, _ := e.grantsOf(identity.Request{Principal: p})
+	if offered := e.offered(granted); len(offered) == 1 {
+		return offered[0]
+	}
+	return ""
+}
+
 func denied(broken []problem.Violation) error {
 	return &problem.Problem{Kind: problem.Denied, Detail: "the policy does not allow this certificate", Violations: broken}
 }

@@ -100,3 +100,17 @@ func TestOwnerIsNoEmailAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyProfile: who can have one profile alone need not name it.
+func TestOnlyProfile(t *testing.T) {
+	e := engine(t, grants+`  - {name: single, principals: [{oidc: "https://one.x", claims: {a: b}}], profiles: [server], allow: {dns: [a.x]}, owner: o}
+  - {name: first-of-two, principals: [{oidc: "https://two.x"}], profiles: [server], allow: {dns: [a.x]}, owner: o}
+  - {name: second-of-two, principals: [{oidc: "https://two.x"}], profiles: [wild], allow: {dns: [b.x]}, owner: o}
+`)
+	for issuer, want := range map[string]string{"https://one.x": "server", "https://two.x": "", "https://three.x": ""} {
+		p := identity.Principal{Method: identity.OIDC, ID: issuer + "#s", Claims: map[string]any{"iss": issuer, "a": "b"}}
+		if got := e.OnlyProfile(p); got != want {
+			t.Errorf("%s: %q, want %q", issuer, got, want)
+		}
+	}
+}
