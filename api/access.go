@@ -89,8 +89,11 @@ func (a access) needed() string {
 	for _, role := range a.roles {
 		names = append(names, string(role))
 	}
-	if len(names) == 0 {
+	switch {
+	case len(names) == 0:
 		return "nobody"
+	case slices.Contains(a.roles, identity.RoleLogin):
+		return "an ID token for login, or a client certificate to which the policy gives the role of an admin"
 	}
 	return "the role " + strings.Join(names, " or ")
 }
