@@ -68,6 +68,9 @@ func Open(o Options) (*Agent, error) {
 			return nil, fmt.Errorf("state folder: %w", err)
 		}
 	}
+	if err := config.Trusted(a.config.State); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
 	lock, err := takeLock(a.path("lock"))
 	if err != nil {
 		return nil, err

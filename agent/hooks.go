@@ -110,10 +110,34 @@ func (k *keeper) signal() error {
 	if err != nil || pid <= 1 { // 0 and below are groups, 1 is the system
 		return fmt.Errorf("%s holds no number of a process", k.config.Reload.PIDFile)
 	}
+	if err := mayName(f, pid); err != nil {
+		return fmt.Errorf("%s: %w", k.config.Reload.PIDFile, err)
+	}
 	if err := syscall.Kill(pid, signals[k.config.Reload.Signal]); errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("%s names process %d, which does not run", k.config.Reload.PIDFile, pid)
 	} else if err != nil {
 		return err
+	}
+	return nil
+}
+
+// mayName refuses a PID file by which its owner would have root signal a process that
+// is not his.
+func mayName(file *os.File, pid int) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid == 0 && info.Mode()&0o022 == 0 || os.Geteuid() != 0 {
+		return nil
+	}
+	process, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if err != nil {
+		return fmt.Errorf("process %d: %w", pid, err)
+	}
+	if of, ok := process.Sys().(*syscall.Stat_t); ok && of.Uid != owner.Uid {
+		return fmt.Errorf("it is of user %d, and process %d of user %d", owner.Uid, pid, of.Uid)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 // takeLock locks a file that two agents must not share, and writes who has it.
 func takeLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // "agent status" of anybody looks at it
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o644) //nolint:gosec // "agent status" of anybody looks at it
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}

@@ -155,6 +155,9 @@ func (s *Server) withRoles(p identity.Principal) identity.Principal {
 	if p.Has(identity.RoleLogin) && !p.Has(identity.RoleRequester) {
 		return p
 	}
+	if p.Method == identity.MTLS && p.Session == "" && !p.Has(identity.RoleRequester) {
+		return p // not a client's certificate: good for its own renewal
+	}
 	p = s.config.Policies.Engine().WithRoles(p)
 	if (p.Method == identity.MTLS || p.Method == identity.Device) && p.Session == "" && isAdmin(p) {
 		p.Roles = append(slices.Clip(p.Roles), identity.RoleLogin)

@@ -71,7 +71,7 @@ func (s *Server) Handler() (http.Handler, error) {
 			return nil, fmt.Errorf("api: %w", err)
 		}
 	}
-	return restHandler{server: s, mux: mux}, nil
+	return restHandler{server: s, mux: mux, origins: http.NewCrossOriginProtection()}, nil
 }
 
 func noHeader(string) (string, bool) { return "", false }
@@ -80,6 +80,8 @@ func noHeader(string) (string, bool) { return "", false }
 type restHandler struct {
 	server *Server
 	mux    *runtime.ServeMux
+	// origins tells what a browser sends for a page of another site.
+	origins *http.CrossOriginProtection
 }
 
 // ServeHTTP implements http.Handler: route, credentials and role are judged by the
@@ -103,6 +105,13 @@ func (h restHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case route.method == "":
 		s.refuseVerb(ctx, w, verbs)
+		return
+	}
+	if err := h.origins.Check(r); err != nil { // a certificate is shown by a browser whoever's page asks
+		s.refuse(ctx, w, 0, &problem.Problem{
+			Kind: problem.PermissionDenied, Reason: "CROSS_ORIGIN", Detail: "another site's page has sent this request",
+			Help: "Call the API from a program, or from a page of this server.",
+		})
 		return
 	}
 	var err error

@@ -23,6 +23,9 @@ func Load(file string) (*Config, error) {
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
 	defer func() { _ = f.Close() }()
+	if err := Trusted(file); err != nil { // it names programs that are run
+		return nil, fmt.Errorf("agent file: %w", err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("agent file: %w", err)

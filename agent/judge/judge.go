@@ -4,7 +4,6 @@
 package judge
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/asn1"
@@ -59,16 +58,15 @@ func Chain(certificate, chain []byte, w Want) ([]*x509.Certificate, error) {
 	for _, c := range certs[1:] {
 		between.AddCert(c)
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{
+	paths, err := leaf.Verify(x509.VerifyOptions{
 		Roots: w.Roots, Intermediates: between, CurrentTime: within(leaf, w.Now), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, fmt.Errorf("the server's certificate does not lead to a trusted root: %w", err)
 	}
-	// A root is of no use in the chain: who trusts it has it.
-	certs = slices.DeleteFunc(certs, func(c *x509.Certificate) bool {
-		return c != leaf && bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignatureFrom(c) == nil
-	})
-	return certs, nil
+	// What is not on the way to the root was checked by nobody; the root itself is of no
+	// use in the chain: who trusts it has it.
+	return paths[0][:max(len(paths[0])-1, 1)], nil
 }
 
 func parse(text []byte, certs []*x509.Certificate) ([]*x509.Certificate, error) {
