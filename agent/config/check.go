@@ -201,10 +201,11 @@ func (c *Certificate) checkACME(f faults, path string) {
 	}
 }
 
-// mode wants permissions that let the owner read, and nobody more than most.
+// mode wants permissions that let nobody more than most; that the owner can read is
+// seen when they are read.
 func (f faults) mode(path string, mode, most Mode) {
-	if mode&^most != 0 || mode != 0 && mode&0o400 == 0 {
-		f.say(path, mode.String(), "0400 to "+most.String(), "with these permissions the files are open to all, or unreadable, or programs")
+	if mode&^most != 0 {
+		f.say(path, mode.String(), "0400 to "+most.String(), "with these permissions the files are open to all, or programs")
 	}
 }
 
