@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,8 +49,8 @@ func (f faults) say(path, value, allowed, format string, args ...any) {
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// check finds everything that is wrong but the form.
-func (c *Config) check(f faults) {
+// check finds everything that is wrong but the form. Relative paths are of dir.
+func (c *Config) check(f faults, dir string) {
 	if c.State == "" {
 		f.say("state", "", "a folder", "there is no state folder")
 	}
@@ -72,7 +71,7 @@ func (c *Config) check(f faults) {
 		f.say("certificates", fmt.Sprint(n), fmt.Sprintf("at most %d", maxCertificates), "there are too many certificates")
 		return
 	}
-	var seen, folders []string
+	var seen []string
 	for i := range c.Certificates {
 		path := fmt.Sprintf("certificates[%d].", i)
 		each := &c.Certificates[i]
@@ -81,12 +80,8 @@ func (c *Config) check(f faults) {
 			f.say(path+"name", each.Name, "each once", "two certificates have this name")
 		}
 		seen = append(seen, each.Name)
-		if folder := filepath.Clean(each.Folder); each.Folder != "" && slices.Contains(folders, folder) {
-			f.say(path+"folder", each.Folder, "each once", "two certificates have this folder")
-		} else {
-			folders = append(folders, folder)
-		}
 	}
+	c.checkFolders(f, dir)
 	c.checkServers(f)
 }
 

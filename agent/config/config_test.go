@@ -84,6 +84,14 @@ certificates:
 	}
 }
 
+// TestFolders: folders whose names begin alike are apart, and the default may be said.
+func TestFolders(t *testing.T) {
+	_, err := Parse("a.yaml", []byte(strings.Replace(small, "  - name: web", "  - {name: a, names: [x.internal], folder: /x}\n  - {name: b, names: [x.internal], folder: /xy}\n  - name: web\n    folder: /var/lib/certwright-agent/certificates/web", 1)))
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFaults: each fault is told with its line and key.
 func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
@@ -115,6 +123,12 @@ func TestFaults(t *testing.T) {
 		"a kind of key":       {"name: web", "name: web\n    key: {type: dsa}", "certificates[0].key.type: \"dsa\" is not known"},
 		"twice":               {"  - name: web", "  - {name: web, names: [x.internal]}\n  - name: web", "certificates[1].name: two certificates"},
 		"one folder":          {"  - name: web", "  - {name: a, names: [x.internal], folder: /x}\n  - {name: b, names: [x.internal], folder: /x/}\n  - name: web", "certificates[1].folder: two certificates"},
+		"inside another's":    {"  - name: web", "  - {name: a, names: [x.internal], folder: /x/}\n  - {name: b, names: [x.internal], folder: /x/y}\n  - name: web", "certificates[1].folder: it is inside the folder of certificate \"a\""},
+		"around another's":    {"  - name: web", "  - {name: a, names: [x.internal], folder: x/y}\n  - {name: b, names: [x.internal], folder: x}\n  - name: web", "certificates[1].folder: the folder of certificate \"a\" is inside it"},
+		"the same, relative":  {"  - name: web", "  - {name: a, names: [x.internal], folder: /etc/../etc/x}\n  - {name: b, names: [x.internal], folder: /etc/x}\n  - name: web", "certificates[1].folder: two certificates"},
+		"the state folder":    {"  - name: web", "  - {name: a, names: [x.internal], folder: /var/lib/certwright-agent}\n  - {name: b, names: [x.internal], folder: y}\n  - name: web", "certificates[0].folder: the folder is the agent's state folder"},
+		"in the state folder": {"  - name: web", "  - {name: a, names: [x.internal], folder: /var/lib/certwright-agent/acme}\n  - {name: b, names: [x.internal], folder: y}\n  - name: web", "certificates[0].folder: the folder is the agent's state folder"},
+		"a default folder":    {"  - name: web", "  - {name: a, names: [x.internal], folder: /var/lib/certwright-agent/certificates/web}\n  - {name: b, names: [x.internal], folder: y}\n  - name: web", "certificates[2].folder: two certificates"},
 		"no directory":        {"name: web", "name: web\n    source: acme", "acme.directory: it is not the URL"},
 		"an open directory":   {"certificates:", "acme: {directory: \"http://ca/d\"}\ncertificates:\n  - {name: a, names: [x.internal], source: acme}", "acme.directory: it is not the URL of a directory over https"},
 		"owner by ACME":       {"certificates:", "acme: {directory: \"https://ca/d\"}\ncertificates:\n  - {name: a, names: [x.internal], source: acme, owner: x}", "certificates[0].source: by ACME there are neither"},
