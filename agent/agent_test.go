@@ -106,7 +106,7 @@ func TestHostileServer(t *testing.T) {
 		"more names":   {sign(nil, "web.internal", "admin.internal"), "asked for was"},
 		"expired": {sign(func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)
-		}, "web.internal"), "expired at"},
+		}, "web.internal"), "that is over: it ended"},
 		"old": {sign(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(-20 * time.Hour) }, "web.internal"), "old already"},
 		"nothing": {func(_ asked, _ *certwrightv1.Certificate) (*certwrightv1.Certificate, error) {
 			return &certwrightv1.Certificate{}, nil

@@ -26,6 +26,7 @@ const (
 	maxText         = 4096
 	defaultHookTime = 30 * time.Second
 	maxHookTime     = 10 * time.Minute
+	minValidity     = time.Minute
 	system          = "system" // the system's roots
 )
 
@@ -179,7 +180,9 @@ func (c *Certificate) checkWish(f faults, path string) {
 	if len(c.Labels) > maxLabels {
 		f.say(path+"labels", fmt.Sprint(len(c.Labels)), fmt.Sprintf("at most %d", maxLabels), "there are too many labels")
 	}
-	if c.Validity < 0 || c.Validity > policy.Duration(50*365*24*time.Hour) {
+	if c.Validity != 0 && c.Validity < policy.Duration(minValidity) {
+		f.say(path+"validity", c.Validity.String(), "1m and more", "a certificate that is valid for less than a minute has ended before it is used")
+	} else if c.Validity > policy.Duration(50*365*24*time.Hour) {
 		f.say(path+"validity", c.Validity.String(), "what the profile allows", "a certificate cannot be valid so long")
 	}
 }
