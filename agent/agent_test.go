@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,7 +106,7 @@ func TestHostileServer(t *testing.T) {
 		"more names":   {sign(nil, "web.internal", "admin.internal"), "asked for was"},
 		"expired": {sign(func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)
-		}, "web.internal"), "expired at"},
+		}, "web.internal"), "that is over: it ended"},
 		"old": {sign(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(-20 * time.Hour) }, "web.internal"), "old already"},
 		"nothing": {func(_ asked, _ *certwrightv1.Certificate) (*certwrightv1.Certificate, error) {
 			return &certwrightv1.Certificate{}, nil
@@ -346,7 +347,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%q: token %q", content, got)
 		}
 	}
-	for content, want := range map[string]string{"": "not one token", "a b": "not one token", "a\nb": "not one token", strings.Repeat("x", 70000): "more than 65536", "\x00": "not one token"} {
+	for content, want := range map[string]string{"": "no token", "a b": "no token", "a\nb": "no token", strings.Repeat("x", 70000): "more than 65536", "\x00": "no token"} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -358,6 +359,12 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := obtain(t, a); r.Err == nil || !strings.Contains(r.Err.Error(), "no such file") {
+		t.Error(r.Err)
+	}
+	if err := syscall.Mkfifo(file, 0o600); err != nil { // nobody ever writes to it
+		t.Fatal(err)
+	}
+	if r := obtain(t, a); r.Err == nil || !strings.Contains(r.Err.Error(), "auth.token_file: "+file+" is not a regular file") {
 		t.Error(r.Err)
 	}
 	h.last(t, n)

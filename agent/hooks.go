@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/certwright/certwright/agent/hook"
+	"github.com/certwright/certwright/client"
 )
 
 const (
@@ -96,7 +96,7 @@ var signals = map[string]syscall.Signal{
 }
 
 func (k *keeper) signal() error {
-	f, err := os.Open(k.config.Reload.PIDFile)
+	f, err := client.OpenRegular(k.config.Reload.PIDFile)
 	if err != nil {
 		return err
 	}

@@ -250,8 +250,17 @@ func (k *keeper) ask(ctx context.Context) {
 	}
 }
 
-// ownerOf are the numbers of the user and group; -1: as they come.
+// ownerOf is lookUp, if the files can be given to them.
 func ownerOf(c *config.Certificate) (uid, gid int, err error) {
+	uid, gid, err = lookUp(c)
+	if err == nil && os.Geteuid() != 0 && uid >= 0 && uid != os.Geteuid() {
+		return 0, 0, fmt.Errorf("file_owner: only root gives files to %s", c.FileOwner)
+	}
+	return uid, gid, err
+}
+
+// lookUp answers the numbers of the user and group; -1: as they come.
+func lookUp(c *config.Certificate) (uid, gid int, err error) {
 	uid, gid = -1, -1
 	if c.FileOwner != "" {
 		u, err := user.Lookup(c.FileOwner)
@@ -271,9 +280,6 @@ func ownerOf(c *config.Certificate) (uid, gid int, err error) {
 			}
 		}
 		gid, _ = strconv.Atoi(g.Gid)
-	}
-	if os.Geteuid() != 0 && uid >= 0 && uid != os.Geteuid() {
-		return 0, 0, fmt.Errorf("file_owner: only root gives files to %s", c.FileOwner)
 	}
 	return uid, gid, nil
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/certwright/certwright/problem"
 )
 
+const reasonRunning = "AGENT_RUNNING"
+
 // takeLock locks a file that two agents must not share, and writes who has it.
 func takeLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o644) //nolint:gosec // "agent status" of anybody looks at it
@@ -24,7 +26,7 @@ func takeLock(path string) (*os.File, error) {
 			return nil, fmt.Errorf("state folder: lock: %w", err)
 		}
 		return nil, &problem.Problem{
-			Kind: problem.Conflict, Reason: "AGENT_RUNNING", Value: path,
+			Kind: problem.Conflict, Reason: reasonRunning, Value: path,
 			Detail: fmt.Sprintf("an agent with this state folder is running (process %s)", strings.TrimSpace(string(who))),
 			Help:   "it renews by itself; stop it first, or use another state folder",
 		}

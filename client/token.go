@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 )
 
 // maxToken is the largest token that is read, in bytes; a server takes less.
@@ -16,17 +15,26 @@ const maxToken = 64 << 10
 // token of a platform. The file is read for each call, so what rotates it is followed.
 func TokenFile(path string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) {
-		f, err := os.Open(path)
+		token, err := ReadTokenFile(path)
 		if err != nil {
 			return "", fmt.Errorf("token file: %w", err)
 		}
-		defer f.Close() //nolint:errcheck // only read
-		token, err := ReadToken(f)
-		if err != nil {
-			return "", fmt.Errorf("token file %s: %w", path, err)
-		}
 		return token, nil
 	}
+}
+
+// ReadTokenFile is ReadToken of a regular file.
+func ReadTokenFile(path string) (string, error) {
+	f, err := OpenRegular(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	token, err := ReadToken(f)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return token, nil
 }
 
 // ReadToken reads one token and nothing else, but for the space around it. The error

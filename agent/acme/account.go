@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -93,7 +92,7 @@ func (s *Source) register(c *lego.Client, a *account) error {
 }
 
 func readEAB(file string) (string, error) {
-	f, err := os.Open(file)
+	f, err := client.OpenRegular(file)
 	if err != nil {
 		return "", err
 	}

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +26,7 @@ const (
 	maxText         = 4096
 	defaultHookTime = 30 * time.Second
 	maxHookTime     = 10 * time.Minute
+	minValidity     = time.Minute
 	system          = "system" // the system's roots
 )
 
@@ -50,8 +50,8 @@ func (f faults) say(path, value, allowed, format string, args ...any) {
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// check finds everything that is wrong but the form.
-func (c *Config) check(f faults) {
+// check finds everything that is wrong but the form. Relative paths are of dir.
+func (c *Config) check(f faults, dir string) {
 	if c.State == "" {
 		f.say("state", "", "a folder", "there is no state folder")
 	}
@@ -72,7 +72,7 @@ func (c *Config) check(f faults) {
 		f.say("certificates", fmt.Sprint(n), fmt.Sprintf("at most %d", maxCertificates), "there are too many certificates")
 		return
 	}
-	var seen, folders []string
+	var seen []string
 	for i := range c.Certificates {
 		path := fmt.Sprintf("certificates[%d].", i)
 		each := &c.Certificates[i]
@@ -81,12 +81,8 @@ func (c *Config) check(f faults) {
 			f.say(path+"name", each.Name, "each once", "two certificates have this name")
 		}
 		seen = append(seen, each.Name)
-		if folder := filepath.Clean(each.Folder); each.Folder != "" && slices.Contains(folders, folder) {
-			f.say(path+"folder", each.Folder, "each once", "two certificates have this folder")
-		} else {
-			folders = append(folders, folder)
-		}
 	}
+	c.checkFolders(f, dir)
 	c.checkServers(f)
 }
 
@@ -184,7 +180,9 @@ func (c *Certificate) checkWish(f faults, path string) {
 	if len(c.Labels) > maxLabels {
 		f.say(path+"labels", fmt.Sprint(len(c.Labels)), fmt.Sprintf("at most %d", maxLabels), "there are too many labels")
 	}
-	if c.Validity < 0 || c.Validity > policy.Duration(50*365*24*time.Hour) {
+	if c.Validity != 0 && c.Validity < policy.Duration(minValidity) {
+		f.say(path+"validity", c.Validity.String(), "1m and more", "a certificate that is valid for less than a minute has ended before it is used")
+	} else if c.Validity > policy.Duration(50*365*24*time.Hour) {
 		f.say(path+"validity", c.Validity.String(), "what the profile allows", "a certificate cannot be valid so long")
 	}
 }
@@ -201,10 +199,11 @@ func (c *Certificate) checkACME(f faults, path string) {
 	}
 }
 
-// mode wants permissions that let the owner read, and nobody more than most.
+// mode wants permissions that let nobody more than most; that the owner can read is
+// seen when they are read.
 func (f faults) mode(path string, mode, most Mode) {
-	if mode&^most != 0 || mode != 0 && mode&0o400 == 0 {
-		f.say(path, mode.String(), "0400 to "+most.String(), "with these permissions the files are open to all, or unreadable, or programs")
+	if mode&^most != 0 {
+		f.say(path, mode.String(), "0400 to "+most.String(), "with these permissions the files are open to all, or programs")
 	}
 }
 

@@ -96,7 +96,7 @@ type Certificate struct {
 	Owner string `json:"owner"`
 	// Labels that are kept with the certificate. At most 16.
 	Labels map[string]string `json:"labels"`
-	// How long it shall be valid. Empty: what the profile says.
+	// How long it shall be valid, at least 1m. Empty: what the profile says.
 	Validity policy.Duration `json:"validity"`
 	// The private key. It is made here and never leaves.
 	Key Key `json:"key"`

@@ -84,6 +84,14 @@ certificates:
 	}
 }
 
+// TestFolders: folders whose names begin alike are apart, and the default may be said.
+func TestFolders(t *testing.T) {
+	_, err := Parse("a.yaml", []byte(strings.Replace(small, "  - name: web", "  - {name: a, names: [x.internal], folder: /x}\n  - {name: b, names: [x.internal], folder: /xy}\n  - name: web\n    folder: /var/lib/certwright-agent/certificates/web", 1)))
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFaults: each fault is told with its line and key.
 func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
@@ -98,6 +106,12 @@ func TestFaults(t *testing.T) {
 		"two ways":            {"token_file: token", "token_file: token, token_command: [x]", "auth: there is more than one way"},
 		"half a pair":         {"token_file: token", "cert_file: c", "auth.cert_file: cert_file and key_file belong together"},
 		"open key":            {"name: web", "name: web\n    mode: 0644", "certificates[0].mode: with these permissions"},
+		"a second":            {"name: web", "name: web\n    validity: 1s", "certificates[0].validity: a certificate that is valid for less than a minute"},
+		"less than nothing":   {"name: web", "name: web\n    validity: -1h", "certificates[0].validity: "},
+		"for ever":            {"name: web", "name: web\n    validity: 60000d", "certificates[0].validity: "},
+		"nobody reads":        {"name: web", "name: web\n    mode: 0000", "certificates[0].mode: with these permissions"},
+		"no owner reads":      {"name: web", "name: web\n    mode: 0060", "certificates[0].mode: with these permissions"},
+		"nobody reads public": {"name: web", "name: web\n    public_mode: \"000\"", "certificates[0].public_mode: with these permissions"},
 		"no mode":             {"name: web", "name: web\n    mode: rw", "certificates[0].mode: permissions are three or four octal digits"},
 		"a program":           {"name: web", "name: web\n    mode: 0700", "certificates[0].mode: with these"},
 		"metrics for all":     {"server:", "metrics: 0.0.0.0:1\nserver:", "metrics: metrics are for this machine only"},
@@ -112,6 +126,12 @@ func TestFaults(t *testing.T) {
 		"a kind of key":       {"name: web", "name: web\n    key: {type: dsa}", "certificates[0].key.type: \"dsa\" is not known"},
 		"twice":               {"  - name: web", "  - {name: web, names: [x.internal]}\n  - name: web", "certificates[1].name: two certificates"},
 		"one folder":          {"  - name: web", "  - {name: a, names: [x.internal], folder: /x}\n  - {name: b, names: [x.internal], folder: /x/}\n  - name: web", "certificates[1].folder: two certificates"},
+		"inside another's":    {"  - name: web", "  - {name: a, names: [x.internal], folder: /x/}\n  - {name: b, names: [x.internal], folder: /x/y}\n  - name: web", "certificates[1].folder: it is inside the folder of certificate \"a\""},
+		"around another's":    {"  - name: web", "  - {name: a, names: [x.internal], folder: x/y}\n  - {name: b, names: [x.internal], folder: x}\n  - name: web", "certificates[1].folder: the folder of certificate \"a\" is inside it"},
+		"the same, relative":  {"  - name: web", "  - {name: a, names: [x.internal], folder: /etc/../etc/x}\n  - {name: b, names: [x.internal], folder: /etc/x}\n  - name: web", "certificates[1].folder: two certificates"},
+		"the state folder":    {"  - name: web", "  - {name: a, names: [x.internal], folder: /var/lib/certwright-agent}\n  - {name: b, names: [x.internal], folder: y}\n  - name: web", "certificates[0].folder: the folder is the agent's state folder"},
+		"in the state folder": {"  - name: web", "  - {name: a, names: [x.internal], folder: /var/lib/certwright-agent/acme}\n  - {name: b, names: [x.internal], folder: y}\n  - name: web", "certificates[0].folder: the folder is the agent's state folder"},
+		"a default folder":    {"  - name: web", "  - {name: a, names: [x.internal], folder: /var/lib/certwright-agent/certificates/web}\n  - {name: b, names: [x.internal], folder: y}\n  - name: web", "certificates[2].folder: two certificates"},
 		"no directory":        {"name: web", "name: web\n    source: acme", "acme.directory: it is not the URL"},
 		"an open directory":   {"certificates:", "acme: {directory: \"http://ca/d\"}\ncertificates:\n  - {name: a, names: [x.internal], source: acme}", "acme.directory: it is not the URL of a directory over https"},
 		"owner by ACME":       {"certificates:", "acme: {directory: \"https://ca/d\"}\ncertificates:\n  - {name: a, names: [x.internal], source: acme, owner: x}", "certificates[0].source: by ACME there are neither"},

@@ -38,13 +38,13 @@ func Parse(file string, data []byte) (*Config, error) {
 	var c Config
 	c.SetDefaults()
 	read := strict.Read(file, data, maxFile, &c)
-	c.check(read.Fault)
-	if err := read.Err(); err != nil {
-		return nil, lines(err)
-	}
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, fmt.Errorf("agent file: %w", err)
+	}
+	c.check(read.Fault, dir)
+	if err := read.Err(); err != nil {
+		return nil, lines(err)
 	}
 	c.resolve(dir)
 	return &c, nil
@@ -53,14 +53,14 @@ func Parse(file string, data []byte) (*Config, error) {
 // Check is nil if the configuration, which comes from no file, can be worked with.
 // It makes relative paths absolute.
 func (c *Config) Check() error {
-	read := strict.Read("flags", nil, maxFile, &struct{}{})
-	c.check(read.Fault)
-	if err := read.Err(); err != nil {
-		return lines(err)
-	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return err
+	}
+	read := strict.Read("flags", nil, maxFile, &struct{}{})
+	c.check(read.Fault, dir)
+	if err := read.Err(); err != nil {
+		return lines(err)
 	}
 	c.resolve(dir)
 	return nil
@@ -112,7 +112,7 @@ func (c *Config) resolve(dir string) {
 	for i := range c.Certificates {
 		each := &c.Certificates[i]
 		if each.Folder == "" {
-			each.Folder = filepath.Join(c.State, "certificates", each.Name)
+			each.Folder = filepath.Join(c.State, inState, each.Name)
 		}
 		abs(&each.Folder)
 		abs(&each.Reload.PIDFile)

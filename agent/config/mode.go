@@ -15,6 +15,9 @@ func (m *Mode) UnmarshalText(text []byte) error {
 	if err != nil || len(text) < 3 || len(text) > 4 || v > 0o777 {
 		return fmt.Errorf("permissions are three or four octal digits, such as 0640")
 	}
+	if v&0o400 == 0 {
+		return fmt.Errorf("with these permissions their owner cannot read the files")
+	}
 	*m = Mode(v)
 	return nil
 }

@@ -158,10 +158,12 @@ func NamesOf(leaf *x509.Certificate) []identity.Identifier {
 func timely(leaf *x509.Certificate, now time.Time) error {
 	life, left := leaf.NotAfter.Sub(leaf.NotBefore), leaf.NotAfter.Sub(now)
 	switch {
-	case life <= 0:
+	case life < 0:
 		return errors.New("the server answered a certificate that ends before it begins")
 	case left <= 0:
-		return fmt.Errorf("the server answered a certificate that expired at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the server answered a certificate that is over: it ended %d s ago, at %s", int64(-left/time.Second), leaf.NotAfter.UTC().Format(time.RFC3339))
+	case life == 0:
+		return errors.New("the server answered a certificate that is valid for one second only")
 	case leaf.NotBefore.After(now.Add(skew)):
 		return fmt.Errorf("the server answered a certificate that is valid from %s: compare the clocks", leaf.NotBefore.UTC().Format(time.RFC3339))
 	case left < life/2:

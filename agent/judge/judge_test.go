@@ -25,7 +25,7 @@ func TestHostile(t *testing.T) {
 	ca, other := agenttest.New(t), agenttest.New(t)
 	key := agenttest.Key(t)
 	names := []string{"www.internal", "web.internal"}
-	now := time.Now()
+	now := time.Now().Truncate(time.Second) // as certificates have it
 	sign := func(change func(*x509.Certificate)) []byte {
 		return agenttest.PEM(ca.Sign(key.Public(), change, names...))
 	}
@@ -62,11 +62,13 @@ func TestHostile(t *testing.T) {
 			c.DNSNames, c.ExtraExtensions = nil, []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}}
 		}), chain, "of a type that was not asked for"},
 		"a CA":                 {sign(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }), chain, "a certificate of a CA"},
-		"expired":              {sign(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-time.Hour), now.Add(-time.Minute) }), chain, "that expired at"},
+		"expired":              {sign(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-time.Hour), now.Add(-time.Minute) }), chain, "it ended 60 s ago"},
 		"old":                  {sign(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-2*time.Hour), now.Add(time.Hour) }), chain, "that is old already"},
 		"not yet":              {sign(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(time.Hour), now.Add(2*time.Hour) }), chain, "compare the clocks"},
 		"a clock ahead":        {sign(func(c *x509.Certificate) { c.NotBefore = now.Add(2 * time.Minute) }), chain, ""},
 		"turned round":         {sign(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(time.Hour), now.Add(-time.Hour) }), chain, "ends before it begins"},
+		"over on arrival":      {sign(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-2*time.Second), now.Add(-2*time.Second) }), chain, "it ended 2 s ago"},
+		"one second":           {sign(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(time.Minute), now.Add(time.Minute) }), chain, "for one second only"},
 		"another CA":           {agenttest.PEM(other.Sign(key.Public(), nil, names...)), agenttest.PEM(other.Issuer, other.Root), "does not lead to a trusted root"},
 		"another CA's chain":   {sign(nil), agenttest.PEM(other.Issuer), "does not lead to a trusted root"},
 		"no chain":             {sign(nil), nil, "does not lead to a trusted root"},

@@ -39,7 +39,9 @@ Without: gets one certificate for the names, into --folder, from --server (by
 --token-file) or by ACME from --directory. The same command again renews it once it
 is due, by itself: run it from cron, or let certwright agent run do it.
 
-What is not due is left alone and is no error; --force gets it all the same. A
+What is not due is left alone and is no error; --force gets it all the same. Beside
+an agent that runs nothing is obtained: if what it keeps is valid that is no error,
+else, and with --force, it exits with 6. A
 failure exits as cert issue does: 4 if the policy denies it, 5 if the credential is
 not good, 7 if nobody answers.`,
 		example: `
@@ -127,6 +129,11 @@ type obtained struct {
 
 func (a *app) obtain(ctx context.Context, c *config.Config, names []string, force bool) error {
 	one, err := agent.Open(agent.Options{Config: c, Version: version, Logger: newLogger(a.err, serverconfig.Log{Level: "error", Format: c.Log.Format})})
+	if agent.IsRunning(err) && !force {
+		if all, kept := agent.Kept(c, names, time.Now()); kept {
+			return a.notDue(all)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -156,6 +163,21 @@ func (a *app) obtain(ctx context.Context, c *config.Config, names []string, forc
 	if failed != nil {
 		return fromAgent(failed)
 	}
+	return nil
+}
+
+// notDue prints the certificates of an agent that runs.
+func (a *app) notDue(kept []agent.CertificateStatus) error {
+	r := rows{columns: columnsOf("name", "result", "state", "not after", "next attempt", "+serial", "+folder", "error")}
+	var all []obtained
+	for _, each := range kept {
+		all = append(all, obtained{CertificateStatus: each})
+		r.add(each.Name, each.Name, "not due", each.State, timeCell(each.NotAfter), timeCell(each.NextAttempt), each.Serial, each.Folder, "")
+	}
+	if err := a.print(map[string]any{"certificates": all}, r); err != nil {
+		return err
+	}
+	a.note("not due: the agent that runs keeps it.")
 	return nil
 }
 

@@ -26,7 +26,8 @@ SIGHUP makes it read the file again: if that has faults, it goes on as before.
 Under systemd (Type=notify) it says when it is ready, how it stands, and that it
 lives; certwright agent install-unit writes the unit.
 
-With --check it only reads the file, and exits with 8 if something is wrong in it.`,
+With --check it only reads the file, and exits with 8 if something is wrong in it, or
+if this host has no such user, group or program as it names.`,
 		example: `
 certwright agent run --config /etc/certwright/agent.yaml
 certwright agent run --config agent.yaml --check`,
@@ -34,7 +35,11 @@ certwright agent run --config agent.yaml --check`,
 		args: exactly(),
 		run: func(cmd *cobra.Command, _ []string) error {
 			if check {
-				if _, err := agentconfig.Load(file); err != nil {
+				c, err := agentconfig.Load(file)
+				if err == nil {
+					err = agent.Check(c)
+				}
+				if err != nil {
 					return badSettings(exitFound, err)
 				}
 				a.note("%s: fine.", file)

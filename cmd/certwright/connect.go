@@ -139,7 +139,10 @@ func (a *app) token() (string, error) {
 	}
 	var from io.Reader = a.in
 	if a.tokenFile != "-" {
-		f, err := os.Open(a.tokenFile)
+		f, err := client.OpenRegular(a.tokenFile)
+		if errors.Is(err, client.ErrNotRegular) {
+			return "", usagef("--token-file: %w; - reads standard input", err)
+		}
 		if err != nil {
 			return "", fmt.Errorf("--token-file: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/certwright/certwright/client"
 	"github.com/certwright/certwright/client/login"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
@@ -122,13 +124,15 @@ func (a *app) login(ctx context.Context, server string, w loginWish) error {
 // readPair reads a client certificate and its key.
 func readPair(cert, key string) (*tls.Certificate, error) {
 	for _, file := range []string{cert, key} {
-		if f, err := os.Open(file); err != nil {
+		if f, err := client.OpenRegular(file); errors.Is(err, client.ErrNotRegular) {
+			return nil, usagef("%w", err)
+		} else if err != nil {
 			return nil, missing(err)
 		} else if err := f.Close(); err != nil {
 			return nil, err
 		}
 	}
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	pair, err := client.LoadPair(cert, key)
 	if err != nil {
 		return nil, failf(exitUsage, "%s and %s are no certificate with its key: %w", cert, key, err)
 	}
