@@ -101,7 +101,7 @@ func (f *joinFlags) join(ctx context.Context, a *app, server string) error {
 		return err
 	}
 	defer files.discard()
-	if err := errors.Join(files.stage("root.crt", []byte(rootPEM(root))), files.stage("agent.yaml", text)); err != nil {
+	if err := errors.Join(files.stagePublic("root.crt", []byte(rootPEM(root))), files.stage("agent.yaml", text)); err != nil {
 		return err
 	}
 	if err := files.publish(); err != nil {

@@ -74,6 +74,19 @@ func (s *fileSet) stage(name string, content []byte) error {
 	return fill(f, content)
 }
 
+// stagePublic is stage of a file that everybody may read.
+func (s *fileSet) stagePublic(name string, content []byte) error {
+	if err := s.stage(name, content); err != nil {
+		return err
+	}
+	for _, file := range s.staged {
+		if file.final == filepath.Join(s.dir, name) {
+			return os.Chmod(file.temporary, 0o644) //nolint:gosec // no secret, and others' programs read it
+		}
+	}
+	return nil
+}
+
 // fill writes, syncs and closes a file.
 func fill(f *os.File, content []byte) error {
 	_, err := f.Write(content)
