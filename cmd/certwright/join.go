@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/certwright/certwright/agent"
 	"github.com/certwright/certwright/agent/config"
 )
 
@@ -44,7 +45,8 @@ here, gets a certificate for this host's name (or --name) by the token, and writ
 
 The token comes from --token-file, else from standard input: at a terminal you are
 asked for it. It is never taken from the command line, and not kept. Nothing that is
-there is overwritten without --force, which replaces the agent's file.`,
+there is overwritten without --force, which replaces the agent's file and asks for a
+new certificate by the token: one that is there is not renewed.`,
 		example: `
 echo cwt_… | certwright join https://ca.internal:8444 --fingerprint sha256:…
 certwright join ca.internal --fingerprint sha256:… --token-file join.token --name web.internal --name 10.1.2.3
@@ -167,7 +169,12 @@ func (f *joinFlags) obtain(ctx context.Context, a *app, c *config.Config, root *
 	if err := errors.Join(os.WriteFile(first.CAFile, []byte(rootPEM(root)), 0o600), os.WriteFile(first.Certificates[0].Auth.TokenFile, []byte(token), 0o600)); err != nil {
 		return err
 	}
-	return a.obtain(ctx, &first, nil, f.force)
+	// What the token allows is asked for, whatever a certificate that is there allows.
+	results, err := a.attempt(ctx, agent.Options{Config: &first, Anew: true}, nil, f.force)
+	if err != nil {
+		return err
+	}
+	return a.printObtained(results)
 }
 
 // file is the agent's file. It is read as the agent reads it before it is written.
