@@ -79,7 +79,7 @@ func (f *joinFlags) join(ctx context.Context, a *app, server string) error {
 	if err != nil {
 		return err
 	}
-	files := &fileSet{dir: f.dir, force: f.force}
+	files := &fileSet{dir: f.dir, force: f.force, flag: "--dir"}
 	if err := f.vacant(files, c); err != nil {
 		return err
 	}
