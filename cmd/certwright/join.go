@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/status"
 	"sigs.k8s.io/yaml"
 
 	"github.com/certwright/certwright/agent"
@@ -174,7 +175,18 @@ func (f *joinFlags) obtain(ctx context.Context, a *app, c *config.Config, root *
 	if err != nil {
 		return err
 	}
+	if err := results[0].Err; err != nil {
+		return a.notJoined(err, c.Server)
+	}
 	return a.printObtained(results)
+}
+
+// notJoined words why there is no certificate, once: no table is printed of it.
+func (a *app) notJoined(err error, server string) error {
+	if speaksHTTP(status.Convert(err)) {
+		return notGRPC(server)
+	}
+	return fromAgent(err)
 }
 
 // file is the agent's file. It is read as the agent reads it before it is written.
