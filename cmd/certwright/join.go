@@ -75,11 +75,18 @@ certwright join ca.internal --ca root.crt --token-file join.token --dir ./agent 
 	return cmd
 }
 
-func (f *joinFlags) join(ctx context.Context, a *app, server string) error {
+func (f *joinFlags) join(ctx context.Context, a *app, server string) (err error) {
 	c, err := f.config(server)
 	if err != nil {
 		return err
 	}
+	made := tracesOf(f.dir, c)
+	obtained := false
+	defer func() {
+		if err != nil && !obtained {
+			made.remove()
+		}
+	}()
 	files := &fileSet{dir: f.dir, force: f.force, flag: "--dir"}
 	if err := f.vacant(files, c); err != nil {
 		return err
@@ -98,6 +105,7 @@ func (f *joinFlags) join(ctx context.Context, a *app, server string) error {
 	if err := f.obtain(ctx, a, c, root, token); err != nil {
 		return err
 	}
+	obtained = true
 	c.Certificates[0].Auth = config.Auth{}
 	text, err := f.file(c, server)
 	if err != nil {
