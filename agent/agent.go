@@ -32,6 +32,9 @@ type Options struct {
 	Config  *config.Config
 	Version string
 	Logger  *slog.Logger
+	// Anew has certificates asked for by what auth says, as if there were none: those
+	// that there are are shown to nobody.
+	Anew bool
 	// Notify tells the service manager.
 	Notify notify.Notifier
 	// Reload has the file read again by Load. Nil: never.

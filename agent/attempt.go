@@ -69,7 +69,7 @@ func (k *keeper) asked(p *pending) source.Request {
 	}
 	// What is wanted otherwise than before is not renewed but asked for anew; only the
 	// key may be another.
-	if k.held != nil && k.sameOrder() {
+	if k.held != nil && !k.agent.options.Anew && k.sameOrder() {
 		r.Predecessor = k.held
 	}
 	return r

@@ -49,7 +49,9 @@ func (a *Agent) Obtain(ctx context.Context, names []string, force bool) ([]Resul
 
 // once is one attempt, if it is due, and the hook, if that is.
 func (k *keeper) once(ctx context.Context, force bool) (r Result) {
-	k.ask(ctx)
+	if !k.agent.options.Anew {
+		k.ask(ctx)
+	}
 	now := time.Now()
 	plan := k.plan()
 	plan.Retry = time.Time{}

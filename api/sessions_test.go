@@ -274,6 +274,32 @@ conditions:`, 1)
 	}
 }
 
+// TestServersCertificateHasNoRole: what is good for a server only, though a role names
+// it, opens no session and reads nothing.
+func TestServersCertificateHasNoRole(t *testing.T) {
+	a := newAccessWorld(t)
+	made, secret, err := a.tokens.Create(t.Context(), token.Spec{
+		Owner: "team-a", Profiles: []string{"server"}, Names: identity.Names{DNS: []string{"ops.team-a.internal"}}, TTL: time.Hour, Creator: "local_socket:admin",
+	})
+	a.must(err)
+	key := a.world.key()
+	cert, err := pb.NewCertificateServiceClient(a.tcp).SignCertificate(bearer(t.Context(), secret), &pb.SignCertificateRequest{Csr: a.csrOf(key, "ops.team-a.internal")})
+	a.must(err)
+	document := strings.Replace(testPolicy, "conditions:", `roles:
+  - {role: ca-admin, principals: [{mtls: ops.team-a.internal, claims: {grant: "token:`+made.ID+`"}}]}
+conditions:`, 1)
+	if _, err := pb.NewPolicyServiceClient(a.admin).ApplyPolicy(t.Context(), &pb.ApplyPolicyRequest{Document: document}); err != nil {
+		t.Fatal(err)
+	}
+	c := a.caller("", tlsCertificate(cert.GetPem(), key))
+	if _, err := c.sessions().CreateSession(c.ctx(), &pb.CreateSessionRequest{}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a session: %v", err)
+	}
+	if _, err := pb.NewLedgerServiceClient(c.conn).GetHead(c.ctx(), &pb.GetHeadRequest{}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("the ledger: %v", err)
+	}
+}
+
 func TestProvidersAreShown(t *testing.T) {
 	w := newWorld(t, func(c *api.Config) {
 		c.Providers = []api.Provider{{Issuer: "https://idp.x", ClientID: "cli", Scopes: []string{"openid", "groups"}}}

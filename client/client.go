@@ -192,7 +192,7 @@ func verifyPinned(state tls.ConnectionState, host string, want []byte) error {
 		between.AddCert(cert)
 	}
 	if !found {
-		return errors.New("the server does not show the root certificate of the fingerprint")
+		return ErrOtherRoot
 	}
 	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between})
 	return err

@@ -84,6 +84,10 @@ func (u *UnknownRoot) Error() string {
 	return fmt.Sprintf("the server %s shows the root %s, which nobody has confirmed", u.Server, Fingerprint(u.Shown))
 }
 
+// ErrOtherRoot is what a connection fails with if the server shows another root than
+// that of Config.Fingerprint.
+var ErrOtherRoot = errors.New("the server does not show the root certificate of the fingerprint")
+
 // ShownRoot is the root that the server shows in TLS, after it was found to be that
 // of the fingerprint, or one of the CA file: the server's own certificate leads to it.
 // With neither it is UnknownRoot.
@@ -137,7 +141,7 @@ func rootOf(state tls.ConnectionState, fingerprint string) (*x509.Certificate, e
 			return cert, nil
 		}
 	}
-	return nil, errors.New("the server does not show the root certificate of the fingerprint")
+	return nil, ErrOtherRoot
 }
 
 // IsRoot is nil for a certificate that can be a trust anchor: a CA that has signed

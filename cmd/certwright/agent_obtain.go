@@ -128,7 +128,7 @@ type obtained struct {
 }
 
 func (a *app) obtain(ctx context.Context, c *config.Config, names []string, force bool) error {
-	one, err := agent.Open(agent.Options{Config: c, Version: version, Logger: newLogger(a.err, serverconfig.Log{Level: "error", Format: c.Log.Format})})
+	results, err := a.attempt(ctx, agent.Options{Config: c}, names, force)
 	if agent.IsRunning(err) && !force {
 		if all, kept := agent.Kept(c, names, time.Now()); kept {
 			return a.notDue(all)
@@ -137,11 +137,25 @@ func (a *app) obtain(ctx context.Context, c *config.Config, names []string, forc
 	if err != nil {
 		return err
 	}
+	return a.printObtained(results)
+}
+
+// attempt has an agent make one attempt.
+func (a *app) attempt(ctx context.Context, o agent.Options, names []string, force bool) ([]agent.Result, error) {
+	o.Version, o.Logger = version, newLogger(a.err, serverconfig.Log{Level: "error", Format: o.Config.Log.Format})
+	one, err := agent.Open(o)
+	if err != nil {
+		return nil, err
+	}
 	defer one.Close() //nolint:errcheck // the lock ends with the process
 	results, err := one.Obtain(ctx, names, force)
 	if err != nil {
-		return failf(exitNotFound, "%w", err)
+		return nil, failf(exitNotFound, "%w", err)
 	}
+	return results, nil
+}
+
+func (a *app) printObtained(results []agent.Result) error {
 	r := rows{columns: columnsOf("name", "result", "state", "not after", "next attempt", "+serial", "+folder", "error")}
 	var all []obtained
 	var failed error

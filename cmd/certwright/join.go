@@ -10,8 +10,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/status"
 	"sigs.k8s.io/yaml"
 
+	"github.com/certwright/certwright/agent"
 	"github.com/certwright/certwright/agent/config"
 )
 
@@ -44,7 +46,8 @@ here, gets a certificate for this host's name (or --name) by the token, and writ
 
 The token comes from --token-file, else from standard input: at a terminal you are
 asked for it. It is never taken from the command line, and not kept. Nothing that is
-there is overwritten without --force, which replaces the agent's file.`,
+there is overwritten without --force, which replaces the agent's file and asks for a
+new certificate by the token: one that is there is not renewed.`,
 		example: `
 echo cwt_… | certwright join https://ca.internal:8444 --fingerprint sha256:…
 certwright join ca.internal --fingerprint sha256:… --token-file join.token --name web.internal --name 10.1.2.3
@@ -72,12 +75,19 @@ certwright join ca.internal --ca root.crt --token-file join.token --dir ./agent 
 	return cmd
 }
 
-func (f *joinFlags) join(ctx context.Context, a *app, server string) error {
+func (f *joinFlags) join(ctx context.Context, a *app, server string) (err error) {
 	c, err := f.config(server)
 	if err != nil {
 		return err
 	}
-	files := &fileSet{dir: f.dir, force: f.force}
+	made := tracesOf(f.dir, c)
+	obtained := false
+	defer func() {
+		if err != nil && !obtained {
+			made.remove()
+		}
+	}()
+	files := &fileSet{dir: f.dir, force: f.force, flag: "--dir"}
 	if err := f.vacant(files, c); err != nil {
 		return err
 	}
@@ -95,13 +105,14 @@ func (f *joinFlags) join(ctx context.Context, a *app, server string) error {
 	if err := f.obtain(ctx, a, c, root, token); err != nil {
 		return err
 	}
+	obtained = true
 	c.Certificates[0].Auth = config.Auth{}
 	text, err := f.file(c, server)
 	if err != nil {
 		return err
 	}
 	defer files.discard()
-	if err := errors.Join(files.stage("root.crt", []byte(rootPEM(root))), files.stage("agent.yaml", text)); err != nil {
+	if err := errors.Join(files.stagePublic("root.crt", []byte(rootPEM(root))), files.stage("agent.yaml", text)); err != nil {
 		return err
 	}
 	if err := files.publish(); err != nil {
@@ -167,7 +178,23 @@ func (f *joinFlags) obtain(ctx context.Context, a *app, c *config.Config, root *
 	if err := errors.Join(os.WriteFile(first.CAFile, []byte(rootPEM(root)), 0o600), os.WriteFile(first.Certificates[0].Auth.TokenFile, []byte(token), 0o600)); err != nil {
 		return err
 	}
-	return a.obtain(ctx, &first, nil, f.force)
+	// What the token allows is asked for, whatever a certificate that is there allows.
+	results, err := a.attempt(ctx, agent.Options{Config: &first, Anew: true}, nil, f.force)
+	if err != nil {
+		return err
+	}
+	if err := results[0].Err; err != nil {
+		return a.notJoined(err, c.Server)
+	}
+	return a.printObtained(results)
+}
+
+// notJoined words why there is no certificate, once: no table is printed of it.
+func (a *app) notJoined(err error, server string) error {
+	if speaksHTTP(status.Convert(err)) {
+		return notGRPC(server)
+	}
+	return fromAgent(err)
 }
 
 // file is the agent's file. It is read as the agent reads it before it is written.

@@ -166,8 +166,8 @@ func (a *app) reached(err error) error {
 		where = a.data
 	}
 	switch {
-	case strings.Contains(st.Message(), "unexpected HTTP status code") || strings.Contains(st.Message(), "unexpected content-type"):
-		return failf(exitUnavailable, "what answers at %s speaks HTTP, not gRPC: is that the REST port? gRPC is at listen.grpc, port %s by default", where, client.DefaultPort)
+	case speaksHTTP(st):
+		return notGRPC(where)
 	case st.Code() == codes.DeadlineExceeded:
 		return failf(exitUnavailable, "the server at %s did not answer within %s; try again, or set --timeout", where, a.timeout.String())
 	case st.Code() != codes.Unavailable:
@@ -179,4 +179,13 @@ func (a *app) reached(err error) error {
 		return failf(exitUnavailable, "no safe connection to the server at %s: %s; check --server and --ca", where, strings.Trim(why, `"`))
 	}
 	return failf(exitUnavailable, "no server answers at %s; is it running? start one with: certwright serve --dev", where)
+}
+
+// speaksHTTP tells that what answered a call is no gRPC server.
+func speaksHTTP(st *status.Status) bool {
+	return strings.Contains(st.Message(), "unexpected HTTP status code") || strings.Contains(st.Message(), "unexpected content-type")
+}
+
+func notGRPC(where string) error {
+	return failf(exitUnavailable, "what answers at %s speaks HTTP, not gRPC: this is the REST port; the gRPC port is usually %s (listen.grpc)", where, client.DefaultPort)
 }

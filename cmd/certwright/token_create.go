@@ -128,7 +128,12 @@ func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, f
 		strings.Join(append(append(append(made.GetDnsPatterns(), made.GetIpPatterns()...), made.GetUriPatterns()...), made.GetEmailPatterns()...), ", "),
 		made.GetUses(), stamp(made.GetExpireTime()))
 	tabular := a.format == "table" || a.format == "wide"
-	line := joinLine(a, answer)
+	line, notes := joinLine(a, answer)
+	for _, note := range notes {
+		if tabular {
+			a.note("%s", note)
+		}
+	}
 	switch {
 	case !tabular:
 		return a.print(answer, a.tokenRows(made))
@@ -146,8 +151,8 @@ func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, f
 }
 
 // joinLine is the command by which another host joins: by the server as it was reached,
-// else as it knows itself.
-func joinLine(a *app, answer *pb.CreateTokenResponse) string {
+// else as it knows itself. What the line leaves open, or decides, is said in the notes.
+func joinLine(a *app, answer *pb.CreateTokenResponse) (line string, notes []string) {
 	server, fingerprint := answer.GetServer(), answer.GetRootFingerprint()
 	if a.server != "" && !strings.HasPrefix(a.server, "unix:") {
 		server = a.server
@@ -158,5 +163,28 @@ func joinLine(a *app, answer *pb.CreateTokenResponse) string {
 	if fingerprint == "" {
 		fingerprint = "sha256:…"
 	}
-	return "certwright join " + quote(server) + " --fingerprint " + fingerprint
+	line = "certwright join " + quote(server) + " --fingerprint " + fingerprint
+	exact := exactNames(answer.GetToken().GetDnsPatterns())
+	switch {
+	case len(exact) == 1 && len(answer.GetToken().GetDnsPatterns()) == 1:
+		line += " --name " + quote(exact[0])
+	case len(exact) > 0:
+		notes = append(notes, "The line asks for the name of the host on which it is run; for another name, or several, add --name NAME to it.")
+	}
+	if profiles := answer.GetToken().GetProfiles(); len(profiles) > 1 {
+		line += " --profile " + quote(profiles[0])
+		notes = append(notes, "The line asks for the profile "+profiles[0]+"; the token also allows "+strings.Join(profiles[1:], ", ")+".")
+	}
+	return line, notes
+}
+
+// exactNames are those patterns that one name matches: themselves.
+func exactNames(patterns []string) []string {
+	var exact []string
+	for _, p := range patterns {
+		if !strings.HasPrefix(p, ".") && !strings.Contains(p, "*") {
+			exact = append(exact, p)
+		}
+	}
+	return exact
 }

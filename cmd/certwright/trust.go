@@ -54,10 +54,8 @@ certwright trust print root.crt -o json`,
 // trustedRoots are the roots of a file, of the server or of the data folder. With
 // --fingerprint it is that one.
 func (a *app) trustedRoots(ctx context.Context, args []string) ([]*x509.Certificate, error) {
-	if a.fingerprint != "" {
-		if _, err := client.ParseFingerprint(a.fingerprint); err != nil {
-			return nil, usagef("--%w", err)
-		}
+	if err := a.checkFingerprint(); err != nil {
+		return nil, err
 	}
 	if len(args) == 0 && a.server != "" && !strings.HasPrefix(a.server, "unix:") {
 		root, err := a.shownRoot(ctx, a.server)
@@ -83,6 +81,17 @@ func (a *app) trustedRoots(ctx context.Context, args []string) ([]*x509.Certific
 		roots = []*x509.Certificate{one}
 	}
 	return a.pinnedOf(roots, file)
+}
+
+// checkFingerprint finds a --fingerprint that is none.
+func (a *app) checkFingerprint() error {
+	if a.fingerprint == "" {
+		return nil
+	}
+	if _, err := client.ParseFingerprint(a.fingerprint); err != nil {
+		return usagef("--%w", err)
+	}
+	return nil
 }
 
 // pinnedOf is the one of --fingerprint, or all without it.
@@ -111,6 +120,9 @@ func (a *app) shownRoot(ctx context.Context, server string) (*x509.Certificate, 
 	if _, err := client.Address(server); err != nil {
 		return nil, usagef("%w", err)
 	}
+	if err := a.checkFingerprint(); err != nil {
+		return nil, err
+	}
 	c := client.Config{Server: server, Fingerprint: a.fingerprint}
 	if c.Fingerprint == "" {
 		c.CAFile = a.rootFile()
@@ -119,10 +131,15 @@ func (a *app) shownRoot(ctx context.Context, server string) (*x509.Certificate, 
 	defer cancel()
 	root, err := client.ShownRoot(ctx, c)
 	var unknown *client.UnknownRoot
+	var unsigned x509.UnknownAuthorityError
 	switch {
 	case errors.As(err, &unknown):
 		return nil, failf(exitConflict, "the server %s shows the root %s; if that is what the CA's admin says, give it as --fingerprint",
 			unknown.Server, client.Fingerprint(unknown.Shown))
+	case errors.Is(err, client.ErrOtherRoot):
+		return nil, failf(exitConflict, "%w; check the address, and --fingerprint with what the CA's admin says", err)
+	case errors.As(err, &unsigned):
+		return nil, failf(exitConflict, "%w; check the address, and --ca with what the CA's admin says", err)
 	case err != nil:
 		return nil, failf(exitUnavailable, "%w; check the address, and --fingerprint or --ca", err)
 	}

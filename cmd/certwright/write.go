@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +14,8 @@ import (
 // names, or leaves what was there as it was.
 type fileSet struct {
 	dir    string
-	force  bool // take the place of files that are there
+	force  bool   // take the place of files that are there
+	flag   string // that says the folder; "" for --out
 	staged []stagedFile
 }
 
@@ -24,6 +26,7 @@ type stagedFile struct {
 
 // vacant refuses names that are taken, unless the set may take their place.
 func (s *fileSet) vacant(names ...string) error {
+	flag := cmp.Or(s.flag, "--out")
 	for _, name := range names {
 		path := filepath.Join(s.dir, name)
 		info, err := os.Lstat(path)
@@ -32,9 +35,9 @@ func (s *fileSet) vacant(names ...string) error {
 		case err != nil:
 			return err
 		case info.IsDir():
-			return failf(exitConflict, "%s is a folder; choose another --out", path)
+			return failf(exitConflict, "%s is a folder; choose another %s", path, flag)
 		case !s.force:
-			return failf(exitConflict, "%s is there already; give --force to replace it, or another --out", path)
+			return failf(exitConflict, "%s is there already; give --force to replace it, or another %s", path, flag)
 		}
 	}
 	return nil
@@ -72,6 +75,19 @@ func (s *fileSet) stage(name string, content []byte) error {
 	}
 	s.staged = append(s.staged, stagedFile{temporary: f.Name(), final: final})
 	return fill(f, content)
+}
+
+// stagePublic is stage of a file that everybody may read.
+func (s *fileSet) stagePublic(name string, content []byte) error {
+	if err := s.stage(name, content); err != nil {
+		return err
+	}
+	for _, file := range s.staged {
+		if file.final == filepath.Join(s.dir, name) {
+			return os.Chmod(file.temporary, 0o644) //nolint:gosec // no secret, and others' programs read it
+		}
+	}
+	return nil
 }
 
 // fill writes, syncs and closes a file.
