@@ -56,6 +56,21 @@ certificates:
 	return h
 }
 
+// shortLived has certificates of the profile mtls live so long: an agent's file may
+// not ask for less than a minute.
+func (s *server) shortLived(life string) {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	before, mtls, found := strings.Cut(s.must(dir, "policy", "show"), "  - name: mtls\n")
+	changed := strings.Replace(mtls, "{default: 7d, max: 30d, backdate: 1m}", "{default: "+life+", max: 30d, backdate: 1s}", 1)
+	if !found || changed == mtls {
+		s.t.Fatal("the policy has no profile mtls that is like the one that is known")
+	}
+	file := filepath.Join(dir, "policy.yaml")
+	check(s.t, writeFile(file, before+"  - name: mtls\n"+changed))
+	s.must(dir, "policy", "apply", file, "--yes")
+}
+
 // run starts the agent.
 func (h *agentHost) run() {
 	h.t.Helper()
@@ -154,7 +169,8 @@ func TestAgentNginx(t *testing.T) {
 		nginx = "/usr/sbin/nginx" // where Debian keeps it
 	}
 	conf := filepath.Join(t.TempDir(), "nginx.conf")
-	h := newAgentHost(t, s, fmt.Sprintf("    validity: 15s\n    hook: {command: [%s, -p, %s, -c, %s, -s, reload]}\n", nginx, filepath.Dir(conf), conf))
+	s.shortLived("15s")
+	h := newAgentHost(t, s, fmt.Sprintf("    hook: {command: [%s, -p, %s, -c, %s, -s, reload]}\n", nginx, filepath.Dir(conf), conf))
 	user := ""
 	if os.Geteuid() == 0 {
 		user = "user root;"
@@ -203,7 +219,8 @@ func TestAgentNginx(t *testing.T) {
 func TestAgentOutlivesCA(t *testing.T) {
 	s := newServer(t)
 	s.start()
-	h := newAgentHost(t, s, "    validity: 10s\n")
+	s.shortLived("10s")
+	h := newAgentHost(t, s, "")
 	h.run()
 	h.until("a certificate", func() bool { return h.status().State == "valid" })
 	first := h.status().Serial
