@@ -19,11 +19,11 @@ func Trusted(path string) error {
 	if err != nil {
 		return err
 	}
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
 	}
-	for _, each := range []string{path, real} {
+	for _, each := range []string{path, resolved} {
 		for at := each; ; at = filepath.Dir(at) {
 			if err := rootsOwn(at); err != nil {
 				return err
