@@ -100,7 +100,7 @@ func (p *Plan) own() Window {
 		from = p.Obtained
 	}
 	life := p.NotAfter.Sub(from)
-	return Window{Start: from.Add(life * 7 / 12), End: from.Add(life * 3 / 4)}
+	return Window{Start: from.Add(life / 12 * 7), End: from.Add(life / 4 * 3)}
 }
 
 // Suggested takes the window that the CA suggests, and when it wants to be asked

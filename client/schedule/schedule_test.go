@@ -207,3 +207,15 @@ func TestPlanIsKept(t *testing.T) {
 		t.Errorf("an empty plan: %s", data)
 	}
 }
+
+// TestLongLife: a certificate of a century is due after seven twelfths of it.
+func TestLongLife(t *testing.T) {
+	century := noon.AddDate(100, 0, 0)
+	for _, x := range []float64{0, 0.5, 0.999} {
+		r := fixed(x)
+		due := r.Next(r.Renewed(r.Start(noon), noon, century, noon), noon)
+		if due.Before(noon.AddDate(58, 0, 0)) || due.After(noon.AddDate(76, 0, 0)) {
+			t.Errorf("%v: due %s", x, due)
+		}
+	}
+}

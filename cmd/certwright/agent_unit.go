@@ -94,7 +94,7 @@ func (a *app) installUnit(f *unitFlags, c *config.Config) error {
 	if f.dryRun {
 		return a.write(text)
 	}
-	files := &fileSet{dir: filepath.Dir(f.unit), force: f.force}
+	files := &fileSet{dir: filepath.Dir(f.unit), force: f.force, flag: "--unit"}
 	defer files.discard()
 	if err := files.vacant(filepath.Base(f.unit)); err != nil {
 		return err

@@ -143,7 +143,7 @@ func (a *app) createToken(ctx context.Context, request *pb.CreateTokenRequest, f
 		return nil
 	case join:
 		a.note("On the other host (the line holds the secret, and is shown once):")
-		return a.write("echo " + answer.GetSecret() + " | " + line + "\n")
+		return a.write("echo " + quote(answer.GetSecret()) + " | " + line + "\n")
 	}
 	a.note("Its secret is on standard output, once. On another host this asks for it:")
 	a.note("  %s", line)
@@ -163,7 +163,7 @@ func joinLine(a *app, answer *pb.CreateTokenResponse) (line string, notes []stri
 	if fingerprint == "" {
 		fingerprint = "sha256:…"
 	}
-	line = "certwright join " + quote(server) + " --fingerprint " + fingerprint
+	line = "certwright join " + quote(server) + " --fingerprint " + quote(fingerprint)
 	exact := exactNames(answer.GetToken().GetDnsPatterns())
 	switch {
 	case len(exact) == 1 && len(answer.GetToken().GetDnsPatterns()) == 1:
