@@ -46,7 +46,7 @@ func (a *account) GetPrivateKey() crypto.PrivateKey { return a.key }
 func (s *Source) account(ctx context.Context) (*account, error) {
 	sum := sha256.Sum256([]byte(s.Config.Directory))
 	a := &account{email: s.Config.Email, file: filepath.Join(s.State, hex.EncodeToString(sum[:8])+".json")}
-	found, err := folder.ReadJSON(a.file, a)
+	found, err := folder.ReadSecretJSON(a.file, a)
 	if err != nil {
 		return nil, fmt.Errorf("ACME account: %w", err)
 	}
