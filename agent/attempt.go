@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/agent/folder"
@@ -78,6 +79,9 @@ func (k *keeper) asked(p *pending) source.Request {
 // obtained notes a new certificate.
 func (k *keeper) obtained(h *folder.Held, note string) error {
 	leaf := h.Leaf()
+	if k.before != "" {
+		note, k.before = strings.TrimPrefix(note+"; "+k.before, "; "), ""
+	}
 	k.mu.Lock()
 	k.held = h
 	k.mu.Unlock()

@@ -124,6 +124,8 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+func fine(*folder.Held) error { return nil }
+
 // TestAdopt: a certificate that is there as plain files is taken over.
 func TestAdopt(t *testing.T) {
 	ca := agenttest.New(t)
@@ -142,7 +144,7 @@ func TestAdopt(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, file), data, 0o600))
 		}
 		f := all(dir)
-		got, err := f.Adopt()
+		got, err := f.Adopt(fine)
 		if err != nil || got == nil || got.ID() != h.ID() {
 			t.Errorf("%s: %v %v", name, got, err)
 			continue
@@ -154,7 +156,7 @@ func TestAdopt(t *testing.T) {
 		// A crash in the middle has left one plain file: the same again mends it.
 		must(t, os.Remove(filepath.Join(dir, "key.pem")))
 		must(t, os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600))
-		if _, err := f.Adopt(); err != nil || f.Ready() != nil {
+		if _, err := f.Adopt(fine); err != nil || f.Ready() != nil {
 			t.Errorf("%s: again: %v %v", name, err, f.Ready())
 		}
 		must(t, f.Publish(ca.Held("web.internal")))
@@ -164,10 +166,10 @@ func TestAdopt(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), other, 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "fullchain.pem"), full, 0o600))
-	if _, err := all(dir).Adopt(); err == nil || !strings.Contains(err.Error(), "not the certificate's") {
+	if _, err := all(dir).Adopt(fine); err == nil || !strings.Contains(err.Error(), "not the certificate's") {
 		t.Errorf("another key: %v", err)
 	}
-	if h, err := all(t.TempDir()).Adopt(); h != nil || err != nil {
+	if h, err := all(t.TempDir()).Adopt(fine); h != nil || err != nil {
 		t.Errorf("an empty folder: %v %v", h, err)
 	}
 }
