@@ -22,6 +22,7 @@ import (
 	"github.com/certwright/certwright/agent/acme"
 	"github.com/certwright/certwright/agent/config"
 	"github.com/certwright/certwright/agent/notify"
+	"github.com/certwright/certwright/client/steady"
 )
 
 // atOnce is how many certificates are asked for at the same time.
@@ -67,9 +68,11 @@ func Open(o Options) (*Agent, error) {
 		path string
 		mode os.FileMode
 	}{{a.config.State, 0o755}, {a.path("records"), 0o700}, {a.path("pending"), 0o700}, {a.path("acme"), 0o700}} {
-		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
+		made, err := steady.Make(dir.path, dir.mode)
+		if err != nil {
 			return nil, fmt.Errorf("state folder: %w", err)
 		}
+		_ = made.Close()
 	}
 	if err := config.Trusted(a.config.State); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
