@@ -104,13 +104,10 @@ func (a *app) installUnit(f *unitFlags, c *config.Config) error {
 			return err
 		}
 	}
-	if err := files.stage(filepath.Base(f.unit), []byte(text)); err != nil {
+	if err := files.stagePublic(filepath.Base(f.unit), []byte(text)); err != nil {
 		return err
 	}
 	if err := files.publish(); err != nil {
-		return err
-	}
-	if err := os.Chmod(f.unit, 0o644); err != nil { //nolint:gosec // a unit is no secret
 		return err
 	}
 	a.note("Wrote %s.", f.unit)
