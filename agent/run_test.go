@@ -267,7 +267,7 @@ func TestSignal(t *testing.T) {
 	a := inBubble(t, b, "    reload: {signal: HUP, pid_file: "+dir+"/pid}\n")
 	defer a.Close()
 	k := a.keepers[0]
-	for content, want := range map[string]string{"": "EOF", "x": "no number", "0": "no number", "-1": "no number", "1": "no number", "4194304999": "no", strings.Repeat("9", 40): "no number"} {
+	for content, want := range map[string]string{"": "no number", "x": "no number", "0": "no number", "-1": "no number", "1": "no number", "4194304999": "no", strings.Repeat("9", 40): "too large"} {
 		if err := os.WriteFile(dir+"/pid", []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
