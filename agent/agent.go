@@ -45,7 +45,8 @@ type Options struct {
 	Ready func(metrics string)
 }
 
-// Agent holds the lock of a state folder. Close gives it back.
+// Agent holds the locks of a state folder and of its certificates' folders. Close gives
+// them back.
 type Agent struct {
 	options Options
 	config  *config.Config
@@ -53,6 +54,9 @@ type Agent struct {
 	lock    *os.File
 	slots   chan struct{}
 	hooks   sync.Mutex // one hook at a time
+
+	holding sync.Mutex          // of what follows
+	held    map[string]*os.File // locks of the certificates' folders
 
 	saving sync.Mutex // of status.json
 	said   string     // what it says
@@ -63,7 +67,7 @@ type Agent struct {
 
 // Open takes the lock and reads what is known. The caller must Close the agent.
 func Open(o Options) (*Agent, error) {
-	a := &Agent{options: o, config: o.Config, log: o.Logger, slots: make(chan struct{}, atOnce)}
+	a := &Agent{options: o, config: o.Config, log: o.Logger, slots: make(chan struct{}, atOnce), held: map[string]*os.File{}}
 	for _, dir := range []struct {
 		path string
 		mode os.FileMode
@@ -77,7 +81,7 @@ func Open(o Options) (*Agent, error) {
 	if err := config.Trusted(a.config.State); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	lock, err := takeLock(a.path("lock"))
+	lock, err := takeLock(a.config.State)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +92,8 @@ func Open(o Options) (*Agent, error) {
 	return a, nil
 }
 
-// Close gives the state folder back.
-func (a *Agent) Close() error { return a.lock.Close() }
+// Close gives the folders back.
+func (a *Agent) Close() error { return errors.Join(a.leaveFolders(nil), a.lock.Close()) }
 
 func (a *Agent) path(parts ...string) string {
 	return filepath.Join(append([]string{a.config.State}, parts...)...)
@@ -102,14 +106,14 @@ func (a *Agent) take(c *config.Config) error {
 	for i := range c.Certificates {
 		k, err := a.newKeeper(c, &c.Certificates[i], shared)
 		if err != nil {
-			return fmt.Errorf("certificate %s: %w", c.Certificates[i].Name, err)
+			return errors.Join(fmt.Errorf("certificate %s: %w", c.Certificates[i].Name, err), a.leaveFolders(a.all()))
 		}
 		keepers = append(keepers, k)
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.config, a.keepers = c, keepers
-	return nil
+	a.mu.Unlock()
+	return a.leaveFolders(keepers)
 }
 
 func (a *Agent) userAgent() string { return "certwright-agent/" + a.options.Version }

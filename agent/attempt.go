@@ -38,6 +38,9 @@ func (k *keeper) attempt(ctx context.Context) error {
 	if err := k.change(func(r *record) { r.Plan = k.rules.Tried(r.Plan, now) }); err != nil {
 		return k.failed(ctx, fmt.Errorf("the state folder cannot be written to: %w", err))
 	}
+	if err := k.agent.holdFolder(k.folder.Dir); err != nil {
+		return k.failed(ctx, fmt.Errorf("cannot write into %s: %w", k.folder.Dir, err))
+	}
 	if err := k.folder.Ready(); err != nil {
 		return k.failed(ctx, err)
 	}

@@ -86,6 +86,10 @@ func (a *Agent) newKeeper(c *config.Config, each *config.Certificate, shared *ac
 	if k.roots, err = config.Roots(trust); err != nil {
 		return nil, err
 	}
+	// Another agent's folder is not ours; one that cannot be written to may be later.
+	if err := a.holdFolder(each.Folder); inUse(err) {
+		return nil, err
+	}
 	return k, k.resume()
 }
 
