@@ -15,13 +15,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certwright/certwright/agent/acme"
 	"github.com/certwright/certwright/agent/config"
 	"github.com/certwright/certwright/agent/notify"
+	"github.com/certwright/certwright/agent/source"
 	"github.com/certwright/certwright/client/steady"
 )
 
@@ -61,8 +64,10 @@ type Agent struct {
 	saving sync.Mutex // of status.json
 	said   string     // what it says
 
-	mu      sync.Mutex // of what follows
-	keepers []*keeper
+	mu           sync.Mutex // of what follows
+	keepers      []*keeper
+	refusal      string // why the file that was read last is not used
+	refusedSince time.Time
 }
 
 // Open takes the lock and reads what is known. The caller must Close the agent.
@@ -166,8 +171,9 @@ func (a *Agent) round(ctx context.Context, first bool, metrics string) error {
 		a.tell(ctx, notify.Reloading()...)
 		c, err := a.reload()
 		if err != nil {
-			a.log.Error("the file was read again and is not used", slog.String("error", err.Error()))
-			a.tell(ctx, notify.Ready, notify.Status("the new file has faults and is not used; "+a.summary()))
+			a.refuse(err)
+			a.saveStatus()
+			a.tell(ctx, notify.Ready, notify.Status(a.summary()))
 			continue
 		}
 		stop()
@@ -176,12 +182,31 @@ func (a *Agent) round(ctx context.Context, first bool, metrics string) error {
 		}
 		if err := a.take(c); err != nil {
 			// What was good enough to be read cannot be worked with: go on as before.
-			a.log.Error("the file was read again and is not used", slog.String("error", err.Error()))
+			a.refuse(err)
 			return a.take(a.config)
 		}
+		a.refuse(nil)
 		a.log.Info("the file was read again", slog.Int("certificates", len(c.Certificates)))
 		return nil
 	}
+}
+
+// refuse notes why the file that was read again is not used; nil: it is.
+func (a *Agent) refuse(err error) {
+	why := ""
+	if err != nil {
+		a.log.Error("the file was read again and is not used", slog.String("error", err.Error()))
+		why = source.Words(strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case why == "":
+		a.refusedSince = time.Time{}
+	case a.refusal == "":
+		a.refusedSince = time.Now().UTC()
+	}
+	a.refusal = why
 }
 
 func (a *Agent) reload() (*config.Config, error) {

@@ -179,3 +179,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestStateOf: the state folder of a file that cannot be read as a whole.
+func TestStateOf(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.yaml")
+	for text, want := range map[string]string{
+		"state: /var/x\nnonsense": "/var/x", "server: [\nstate: 'in here' # so\n": filepath.Join(dir, "in here"), "state: \"x\"": filepath.Join(dir, "x"),
+		"": "/var/lib/certwright-agent", "certificates:\n- state: x\n": "/var/lib/certwright-agent", "state:\n": "/var/lib/certwright-agent",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := StateOf(file); err != nil || got != want {
+			t.Errorf("%q: %q %v, want %q", text, got, err, want)
+		}
+	}
+}

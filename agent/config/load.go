@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 
+	"github.com/certwright/certwright/client"
 	"github.com/certwright/certwright/policy/strict"
 	"github.com/certwright/certwright/problem"
 )
@@ -31,6 +33,29 @@ func Load(file string) (*Config, error) {
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
 	return Parse(file, data)
+}
+
+var stateLine = regexp.MustCompile(`(?m)^state:[ \t]+["']?([^"'#\r\n]*[^"'#\s])`)
+
+// StateOf is the state folder that a file with faults names, as far as can be seen: who
+// asks how a running agent stands is not to be kept from it by them.
+func StateOf(file string) (string, error) {
+	f, err := client.OpenRegular(file)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return "", err
+	}
+	var c Config
+	c.SetDefaults()
+	if named := stateLine.FindSubmatch(data); named != nil {
+		c.State = string(named[1])
+	}
+	dir, err := filepath.Abs(filepath.Dir(file))
+	return absolute(dir, c.State), err
 }
 
 // Parse is Load of a file's content. Paths in it are relative to the file's folder.
