@@ -38,22 +38,23 @@ func LoadPair(certFile, keyFile string) (tls.Certificate, error) {
 	var text [2][]byte
 	for i, file := range []string{certFile, keyFile} {
 		var err error
-		if text[i], err = readRegular(file); err != nil {
+		if text[i], err = ReadRegular(file, maxPair); err != nil {
 			return tls.Certificate{}, err
 		}
 	}
 	return tls.X509KeyPair(text[0], text[1])
 }
 
-func readRegular(file string) ([]byte, error) {
+// ReadRegular reads a regular file of at most so many bytes.
+func ReadRegular(file string, most int64) ([]byte, error) {
 	f, err := OpenRegular(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	text, err := io.ReadAll(io.LimitReader(f, maxPair+1))
-	if err == nil && len(text) > maxPair {
-		err = fmt.Errorf("%s is larger than %d MiB", file, maxPair>>20)
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = fmt.Errorf("%s is too large: it has more than %d bytes", file, most)
 	}
 	return text, err
 }

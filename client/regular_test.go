@@ -27,7 +27,8 @@ func TestNotRegular(t *testing.T) {
 		_, token := TokenFile(path)(t.Context())
 		_, cert := LoadPair(path, file)
 		_, key := LoadPair(file, path)
-		for what, err := range map[string]error{"opened": opened, "token": token, "certificate": cert, "key": key} {
+		_, roots := readRoots(path)
+		for what, err := range map[string]error{"roots": roots, "opened": opened, "token": token, "certificate": cert, "key": key} {
 			if err == nil || !strings.Contains(err.Error(), path+" is not a regular file") {
 				t.Errorf("%s, %s: %v", path, what, err)
 			}

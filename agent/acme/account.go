@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -92,12 +91,7 @@ func (s *Source) register(c *lego.Client, a *account) error {
 }
 
 func readEAB(file string) (string, error) {
-	f, err := client.OpenRegular(file)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxEAB))
+	text, err := client.ReadRegular(file, maxEAB)
 	if err != nil {
 		return "", err
 	}

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -166,6 +168,19 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("a huge file: %v", err)
+	}
+	// Nobody ever writes to a pipe.
+	if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func() error{
+		"the file":         func() error { _, err := Load(file); return err },
+		"roots":            func() error { _, err := Roots(file); return err },
+		"the state folder": func() error { _, err := StateOf(file); return err },
+	} {
+		if err := read(); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,15 +19,10 @@ const maxFile = 1 << 20
 // Load reads and checks the file. The error joins all faults, one line each, with
 // file, line and key.
 func Load(file string) (*Config, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("agent file: %w", err)
-	}
-	defer func() { _ = f.Close() }()
 	if err := Trusted(file); err != nil { // it names programs that are run
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := client.ReadRegular(file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
@@ -40,12 +34,7 @@ var stateLine = regexp.MustCompile(`(?m)^state:[ \t]+["']?([^"'#\r\n]*[^"'#\s])`
 // StateOf is the state folder that a file with faults names, as far as can be seen: who
 // asks how a running agent stands is not to be kept from it by them.
 func StateOf(file string) (string, error) {
-	f, err := client.OpenRegular(file)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	data, err := client.ReadRegular(file, maxFile)
 	if err != nil {
 		return "", err
 	}
@@ -180,12 +169,7 @@ func Roots(file string) (*x509.CertPool, error) {
 	if file == system {
 		return nil, nil
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxRoots))
+	text, err := client.ReadRegular(file, maxRoots)
 	if err != nil {
 		return nil, err
 	}

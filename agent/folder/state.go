@@ -14,24 +14,19 @@ import (
 // maxState is the largest state file that is read, in bytes.
 const maxState = 16 << 20
 
-// Write puts data under a name, durably and at once: a reader sees the old file or
-// the new one.
-func Write(file string, data []byte, mode fs.FileMode) error {
-	root, err := steady.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
-	return steady.Replace(root, filepath.Base(file), steady.Plain(data, mode))
-}
-
-// WriteJSON is Write of a value.
+// WriteJSON puts a value under a name, durably and at once: a reader sees the old file
+// or the new one.
 func WriteJSON(file string, value any, mode fs.FileMode) error {
 	data, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		return err
 	}
-	return Write(file, append(data, '\n'), mode)
+	root, err := steady.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	return steady.Replace(root, filepath.Base(file), steady.Plain(append(data, '\n'), mode))
 }
 
 // ReadJSON reads a value; found is false if there is no file.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/agent/config"
+	"github.com/certwright/certwright/client/steady"
 )
 
 //go:embed agent.service
@@ -100,9 +101,11 @@ func (a *app) installUnit(f *unitFlags, c *config.Config) error {
 		return err
 	}
 	for _, folder := range writtenTo(c) {
-		if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names are no secret; each file in it has permissions of its own
+		made, err := steady.Make(folder, 0o755) // names are no secret; each file in it has permissions of its own
+		if err != nil {
 			return err
 		}
+		_ = made.Close()
 	}
 	if err := files.stagePublic(filepath.Base(f.unit), []byte(text)); err != nil {
 		return err
