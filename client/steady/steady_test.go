@@ -166,7 +166,7 @@ func TestMain(m *testing.M) {
 // TestPassage: a folder that may be gone through and not be looked into is no hindrance.
 // Root may look into all, so another user is needed for this.
 func TestPassage(t *testing.T) {
-	dir, err := os.MkdirTemp("", "passage") // t.TempDir has a folder above that is closed to others
+	dir, err := os.MkdirTemp("", "passage") //nolint:usetesting // t.TempDir has a folder above that is closed to others
 	must(t, err)
 	defer os.RemoveAll(dir)
 	own := filepath.Join(dir, "own")
