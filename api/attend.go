@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"errors"
-	"strings"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/certwright/certwright/problem"
@@ -13,13 +15,16 @@ const (
 	// proveAgain is how often the credentials of a stream that is under way are
 	// proven again.
 	proveAgain = time.Second
+	// proveWithin is how long a stream goes on after the last time that its caller
+	// could be proven.
+	proveWithin = 4 * time.Second
 	// cutGrace is how long a stream that is cut may take to notice it.
 	cutGrace = 250 * time.Millisecond
 )
 
-// attend runs a stream and ends it when its caller may not call any more: when a
-// session or certificate was revoked, or a role was taken away. Credentials that
-// merely expire were good when the call began. A panic in run is the caller's.
+// attend runs a stream for as long as its caller may call: credentials that expire
+// or are revoked end it, a role that is taken away, and that nobody can tell any more
+// whether these hold. A panic in run is the caller's.
 func (s *Server) attend(ctx context.Context, c *call, method string, run func(context.Context) (any, error)) (any, error) {
 	if s.methods[method].public || c.credentials.Peer != nil && c.credentials.Authorization == "" {
 		return run(ctx)
@@ -40,46 +45,87 @@ func (s *Server) attend(ctx context.Context, c *call, method string, run func(co
 		}()
 		e.answer, e.err = run(ctx)
 	}()
+	watched := make(chan error, 1)
+	go func() {
+		if err := s.watch(ctx, c, method); err != nil {
+			watched <- err
+		}
+	}()
+	select {
+	case e := <-done:
+		if e.panicked != nil {
+			panic(e.panicked)
+		}
+		return e.answer, e.err
+	case err := <-watched:
+		// Nothing but the end of the call stops gRPC's receiving.
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(cutGrace):
+		}
+		return nil, err
+	}
+}
+
+// watch proves the caller again and again until ctx ends, and returns why it may not
+// call any more. A proof that takes its time, such as one that fetches keys, holds up nothing.
+func (s *Server) watch(ctx context.Context, c *call, method string) error {
 	ticker := time.NewTicker(proveAgain)
 	defer ticker.Stop()
+	proofs := make(chan error, 1)
+	var last error // the outcome of the last proof that told nothing
+	began, proven, asking := time.Now(), time.Now(), false
 	for {
 		select {
-		case e := <-done:
-			if e.panicked != nil {
-				panic(e.panicked)
+		case <-ctx.Done():
+			return nil
+		case err := <-proofs:
+			asking = false
+			switch kind := problem.KindOf(err); {
+			case err == nil:
+				proven = began
+			case kind == problem.Unauthenticated || kind == problem.PermissionDenied:
+				return err
+			default:
+				last = err
 			}
-			return e.answer, e.err
 		case <-ticker.C:
-			err := s.refusedNow(ctx, c, method)
-			if err == nil {
-				continue
+			if time.Since(proven) >= proveWithin {
+				return unproven(last)
 			}
-			// Nothing but the end of the call stops gRPC's receiving.
-			cancel()
-			select {
-			case <-done:
-			case <-time.After(cutGrace):
+			if !asking {
+				began, asking = time.Now(), true
+				go func() { proofs <- s.mayCall(ctx, c, method) }()
 			}
-			return nil, err
 		}
 	}
 }
 
-// refusedNow is why the caller of a stream may not call any more; nil: it may, or
-// that cannot be told.
-func (s *Server) refusedNow(ctx context.Context, c *call, method string) error {
+// mayCall is why the caller may not call the method; nil: it may.
+func (s *Server) mayCall(ctx context.Context, c *call, method string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.counters.panics.Add(1)
+			s.config.Logger.LogAttrs(ctx, slog.LevelError, "panic", slog.String("method", method),
+				slog.String("request", c.requestID), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
 	principal, err := s.authenticate(ctx, c.credentials)
 	if err == nil {
 		_, err = s.methods[method].view(method, principal)
 	}
-	var p *problem.Problem
-	switch {
-	case err == nil || !errors.As(err, &p):
-		return nil
-	case p.Kind != problem.Unauthenticated && p.Kind != problem.PermissionDenied:
-		return nil
-	case strings.HasSuffix(p.Code(), "_EXPIRED") || p.Code() == "TOKEN_OLD":
-		return nil
-	}
 	return err
+}
+
+// unproven ends a stream of a caller that could not be proven for too long.
+func unproven(last error) error {
+	if last == nil {
+		last = errors.New("the proof of the caller takes too long")
+	}
+	return &problem.Problem{
+		Kind: problem.Unavailable, Reason: "CALLER_NOT_PROVEN", Rule: "streams", Err: last,
+		Detail: "the server cannot tell at this time whether the caller may still call", Help: "Try again in a minute; the server's log says what is wrong.",
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +81,7 @@ type world struct {
 	// sessions are for principals of any sort, until stillHolds says otherwise.
 	sessions   *session.Sessions
 	stillHolds func(context.Context, identity.Principal) (identity.Principal, error)
+	passed     atomic.Int64 // by which the sessions' clock is ahead
 	store      *bolt.Store
 	log        *ledger.Log
 
@@ -131,7 +133,7 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	w.must(err)
 	w.tokens = token.New(token.Config{Store: w.store, Check: func(b identity.Bound) error { return policies.Engine().CheckBound(b) }})
 	w.stillHolds = func(_ context.Context, p identity.Principal) (identity.Principal, error) { return p, nil }
-	w.sessions = session.New(session.Config{Store: w.store, Still: func(ctx context.Context, p identity.Principal) (identity.Principal, error) {
+	w.sessions = session.New(session.Config{Store: w.store, Now: w.clock, Still: func(ctx context.Context, p identity.Principal) (identity.Principal, error) {
 		return w.stillHolds(ctx, p)
 	}})
 	inv, err := inventory.New(inventory.Config{Store: w.store, Ledger: w.store, Issuers: []inventory.Issuer{{Name: "issuing", KeyID: keyID}}})
@@ -163,6 +165,11 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	w.listen(dir)
 	return w
 }
+
+func (w *world) clock() time.Time { return time.Now().Add(time.Duration(w.passed.Load())) }
+
+// pass lets time pass for the sessions.
+func (w *world) pass(d time.Duration) { w.passed.Add(int64(d)) }
 
 func (w *world) must(err error) {
 	w.t.Helper()

@@ -208,8 +208,7 @@ func reflectionStream(t *testing.T, c *caller) grpc.BidiStreamingClient[reflecti
 	return stream
 }
 
-// TestStreamIsCut: what is under way by a session that is revoked ends, and what is
-// under way by one that merely expires goes on.
+// TestStreamIsCut: what is under way by a session that is revoked ends.
 func TestStreamIsCut(t *testing.T) {
 	a := newAccessWorld(t)
 	c, made := a.loggedIn("root", "ca-admin")
