@@ -93,7 +93,7 @@ func (a access) needed() string {
 	case len(names) == 0:
 		return "nobody"
 	case slices.Contains(a.roles, identity.RoleLogin):
-		return "an ID token for login, or a client certificate to which the policy gives the role of an admin"
+		return "an ID token for login, issued in the last 10 minutes, or a client certificate to which the policy gives the role of an admin"
 	}
 	return "the role " + strings.Join(names, " or ")
 }

@@ -81,10 +81,9 @@ func provenOnce(c *call, wish *session.Wish) error {
 		wish.Once = &once
 		return err
 	case identity.MTLS, identity.Device:
-		if c.credentials.TLS == nil || len(c.credentials.TLS.PeerCertificates) == 0 {
-			return fmt.Errorf("a certificate's holder without a certificate")
+		if wish.Until = c.principal.Until; wish.Until.IsZero() {
+			return fmt.Errorf("a certificate that never ends")
 		}
-		wish.Until = c.credentials.TLS.PeerCertificates[0].NotAfter
 		return nil
 	}
 	return problem.New(problem.PermissionDenied, "credentials of this sort open no session")

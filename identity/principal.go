@@ -1,6 +1,9 @@
 package identity
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Method is how a principal proved who it is.
 type Method string
@@ -58,6 +61,12 @@ type Principal struct {
 	// Evidence is the SHA-256 of what was shown as proof; it stands in the
 	// ledger, the proof does not.
 	Evidence [32]byte
+	// Until is when the certificate that was shown, or another of its chain, expires;
+	// zero: none was shown.
+	Until time.Time
+	// Basis is the SHA-256 of the configuration by which the proof is believed; zero
+	// for what is not believed by configuration.
+	Basis [32]byte
 	// Session is the ID of the session that the principal calls in; empty: it shows
 	// its own proof. In a session grants are for it by its roles alone: who may look
 	// after the CA does not get by that what a workload of the same provider gets.

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/auth"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/policy"
 )
@@ -26,6 +28,7 @@ type DeviceCA struct {
 
 type deviceCA struct {
 	DeviceCA
+	basis  [32]byte
 	pool   *x509.CertPool
 	covers func(identity.Identifier) bool
 }
@@ -41,7 +44,7 @@ func newDeviceCA(d DeviceCA, own []*x509.Certificate) (*deviceCA, error) {
 	case d.Names.Empty():
 		return nil, errors.New("it says of no name that its certificates may have it")
 	}
-	out := &deviceCA{DeviceCA: d, pool: x509.NewCertPool()}
+	out := &deviceCA{DeviceCA: d, pool: x509.NewCertPool(), basis: d.sum()}
 	for _, root := range d.Roots {
 		if !root.IsCA {
 			return nil, fmt.Errorf("the certificate of %.64q is no CA's", root.Subject.CommonName)
@@ -56,6 +59,26 @@ func newDeviceCA(d DeviceCA, own []*x509.Certificate) (*deviceCA, error) {
 	var err error
 	out.covers, err = policy.Covering(d.Names)
 	return out, err
+}
+
+// sum is by what the CA's certificates are believed: its name, its roots and what
+// they may be called, in whatever order it stands in the configuration.
+func (d DeviceCA) sum() [32]byte {
+	parts := []string{"device CA", d.Name}
+	add := func(kind string, items []string) {
+		sum := auth.Basis(slices.Sorted(slices.Values(items))...)
+		parts = append(parts, kind, string(sum[:]))
+	}
+	var roots []string
+	for _, root := range d.Roots {
+		roots = append(roots, string(root.Raw))
+	}
+	add("root", roots)
+	add("dns", d.Names.DNS)
+	add("ip", d.Names.IP)
+	add("uri", d.Names.URI)
+	add("email", d.Names.Email)
+	return auth.Basis(parts...)
 }
 
 // maxChain is how many certificates a client may send.
@@ -86,8 +109,9 @@ func (a *Authenticator) device(chain []*x509.Certificate, fingerprint [32]byte) 
 		if err != nil {
 			return identity.Principal{}, err
 		}
-		a.proven.Put(fingerprint, newProven(p, verified[0]))
-		return p, nil
+		kept := newProven(p, verified[0])
+		a.proven.Put(fingerprint, kept)
+		return kept.principal, nil
 	}
 	return identity.Principal{}, unknown()
 }
@@ -117,7 +141,7 @@ func (d *deviceCA) principal(leaf *x509.Certificate, fingerprint [32]byte) (iden
 	}
 	return identity.Principal{
 		Method: identity.Device, ID: d.Name + "/" + hex.EncodeToString(fingerprint[:]), Roles: []identity.Role{identity.RoleRequester},
-		Claims: claims, Evidence: fingerprint,
+		Claims: claims, Evidence: fingerprint, Basis: d.basis,
 	}, nil
 }
 
@@ -161,5 +185,6 @@ func newProven(principal identity.Principal, chain []*x509.Certificate) proven {
 			d.from = c.NotBefore
 		}
 	}
+	d.principal.Until = d.until
 	return d
 }

@@ -115,13 +115,10 @@ func (a *Authenticator) Authenticate(ctx context.Context, c auth.Credentials) (i
 
 // Still proves again, without the connection, what a session was opened with: a
 // certificate of this CA as it stands now, with its names and grant; of a device
-// that its CA is still believed.
+// that its CA is still believed, by the same roots for the same names.
 func (a *Authenticator) Still(ctx context.Context, p identity.Principal) (identity.Principal, error) {
 	if p.Method == identity.Device {
-		if ca, _ := p.Claims["ca"].(string); slices.ContainsFunc(a.devices, func(d *deviceCA) bool { return d.Name == ca }) {
-			return p, nil
-		}
-		return identity.Principal{}, unknown()
+		return p, a.stillDevice(p)
 	}
 	row, err := a.store.ByFingerprint(ctx, p.Evidence)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -134,6 +131,24 @@ func (a *Authenticator) Still(ctx context.Context, p identity.Principal) (identi
 		return identity.Principal{}, unknown()
 	}
 	return a.own(leaf, row)
+}
+
+// stillDevice tells whether the CA of a session's device is configured as it was when
+// the session was opened.
+func (a *Authenticator) stillDevice(p identity.Principal) error {
+	name, _ := p.Claims["ca"].(string)
+	at := slices.IndexFunc(a.devices, func(d *deviceCA) bool { return d.Name == name })
+	detail := "the CA of devices by which the session was opened is configured no longer"
+	if at >= 0 {
+		if a.devices[at].basis == p.Basis {
+			return nil
+		}
+		detail = "the roots or names of the CA of devices by which the session was opened have changed"
+	}
+	return &problem.Problem{
+		Kind: problem.Unauthenticated, Reason: "SESSION_DEVICE_CA", Rule: "session", Detail: detail,
+		Help: "log in again: certwright login, with a certificate that is believed now",
+	}
 }
 
 // prove is the principal of a chain, the leaf first.
@@ -159,7 +174,7 @@ func (a *Authenticator) own(leaf *x509.Certificate, row storage.Certificate) (id
 	case row.Revocation != nil:
 		return identity.Principal{}, refused("CERTIFICATE_REVOKED", "the client certificate is revoked", "have a new one issued")
 	case now.After(row.NotAfter):
-		return identity.Principal{}, refused("CERTIFICATE_EXPIRED", "the client certificate has expired", "have a new one issued: a certificate is renewed before it expires")
+		return identity.Principal{}, expired()
 	case now.Before(row.NotBefore):
 		return identity.Principal{}, refused("CERTIFICATE_NOT_YET_VALID", "the client certificate is not valid yet", "check the clocks")
 	case row.Intent.Grant == "system":
@@ -170,7 +185,7 @@ func (a *Authenticator) own(leaf *x509.Certificate, row storage.Certificate) (id
 	names["serial"] = row.Serial.String()
 	p := identity.Principal{
 		Method: identity.MTLS, ID: hex.EncodeToString(row.Fingerprint[:]), Roles: []identity.Role{identity.RoleHolder},
-		Claims: names, Evidence: row.Fingerprint,
+		Claims: names, Evidence: row.Fingerprint, Until: row.NotAfter,
 	}
 	// A server's certificate is enough for renewing it, and for nothing else (RFC 5280
 	// §4.2.1.12).
@@ -202,6 +217,10 @@ func named(ids []identity.Identifier) map[string]any {
 func unknown() error {
 	return refused("CERTIFICATE_UNKNOWN", "the client certificate is neither of this CA nor of one that is believed here",
 		"use a certificate that this CA has issued")
+}
+
+func expired() error {
+	return refused("CERTIFICATE_EXPIRED", "the client certificate has expired", "have a new one issued: a certificate is renewed before it expires")
 }
 
 func refused(reason, detail, help string) error {

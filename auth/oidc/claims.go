@@ -103,7 +103,7 @@ func (s standard) check(i *Issuer, now time.Time, roles []identity.Role) error {
 		return &refusal{reason: "TOKEN_LIFETIME", detail: "the token lasts too long (exp)", allowed: "at most " + i.MaxLifetime.String() + " from now",
 			help: "ask the identity provider for a token that lasts less"}
 	}
-	if len(roles) == 1 && roles[0] == identity.RoleLogin && now.Sub(s.issuedAt) > maxLoginAge+i.Leeway {
+	if len(s.rolesNow(i, now, roles)) == 0 {
 		return &refusal{reason: "TOKEN_OLD", detail: "the token is too old for opening a session (iat)", allowed: "issued in the last " + maxLoginAge.String(),
 			help: "log in again: certwright login"}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/auth"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
@@ -71,6 +72,15 @@ func (i *Issuer) rolesOf(s standard, said peeked) []identity.Role {
 	return roles
 }
 
+// rolesNow is what is left of the token's roles: an old one opens no session, whatever
+// else it is for.
+func (s standard) rolesNow(i *Issuer, now time.Time, roles []identity.Role) []identity.Role {
+	if now.Sub(s.issuedAt) <= maxLoginAge+i.Leeway || !slices.Contains(roles, identity.RoleLogin) {
+		return roles
+	}
+	return slices.DeleteFunc(slices.Clone(roles), func(r identity.Role) bool { return r == identity.RoleLogin })
+}
+
 // forClient tells whether it is an ID token for this client and no other (OpenID
 // Connect Core 1.0 §3.1.3.7). Access tokens, which others can hold, are none: those
 // of RFC 9068 say so in the header, Keycloak's in a claim.
@@ -86,16 +96,27 @@ func (s standard) forClient(client string, said peeked) bool {
 	return len(s.audiences) == 1 && s.audiences[0] == client
 }
 
+// basis is by what the issuer's tokens for login are believed: the client, and where
+// the keys come from and what they may be used for.
+func (i Issuer) basis() [32]byte {
+	algorithms := slices.Sorted(slices.Values(i.Algorithms))
+	return auth.Basis("identity provider", i.URL, i.Login.ClientID, i.JWKSURL, i.JWKSFile, strings.Join(algorithms, " "))
+}
+
 // Still tells whether the provider of a session's principal is still one at which
-// people log in.
+// people log in, configured as it was when the session was opened.
 func (a *Authenticator) Still(p identity.Principal) error {
 	issuer, _ := p.Claims["iss"].(string)
-	if provider := a.issuers[issuer]; provider != nil && provider.Login.ClientID != "" {
+	provider := a.issuers[issuer]
+	detail := "the identity provider of the session has changed in the configuration: its client, its keys' address or its algorithms"
+	switch {
+	case provider == nil || provider.Login.ClientID == "":
+		detail = "the identity provider of the session is one no longer"
+	case provider.basis == p.Basis:
 		return nil
 	}
 	return &problem.Problem{
-		Kind: problem.Unauthenticated, Reason: "SESSION_PROVIDER", Rule: "session",
-		Detail: "the identity provider of the session is one no longer", Help: "log in again: certwright login",
+		Kind: problem.Unauthenticated, Reason: "SESSION_PROVIDER", Rule: "session", Detail: detail, Help: "log in again: certwright login",
 	}
 }
 

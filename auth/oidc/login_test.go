@@ -8,9 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certwright/certwright/auth"
 	"github.com/certwright/certwright/auth/oidc"
 	"github.com/certwright/certwright/auth/oidc/oidctest"
+	"github.com/certwright/certwright/egress"
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 	"github.com/certwright/certwright/storage/bolt"
 )
@@ -37,6 +40,7 @@ func TestWhatATokenIsFor(t *testing.T) {
 		{"without iat", map[string]any{"aud": "cli", "iat": nil}, "TOKEN_MALFORMED"},
 		{"old", map[string]any{"aud": "cli", "iat": time.Now().Add(-11 * time.Minute).Unix()}, "TOKEN_OLD"},
 		{"expired", map[string]any{"aud": "cli", "exp": time.Now().Add(-time.Minute).Unix()}, "TOKEN_EXPIRED"},
+		{"old, for both", map[string]any{"aud": []string{"cli", oidctest.Audience}, "azp": "cli", "iat": time.Now().Add(-11 * time.Minute).Unix()}, "[requester]"},
 		{"old, a workload's", map[string]any{"iat": time.Now().Add(-11 * time.Minute).Unix()}, "[requester]"},
 	} {
 		p, err := w.ask(w.provider.Token("s", test.claims))
@@ -57,14 +61,73 @@ func TestWhatATokenIsFor(t *testing.T) {
 	if err != nil || w.oidc.Still(p) != nil {
 		t.Fatal(err)
 	}
+	both := w.provider.Token("s", map[string]any{"aud": []string{"cli", oidctest.Audience}, "azp": "cli", "exp": time.Now().Add(time.Hour).Unix()})
+	if p, err := w.ask(both); err != nil || !p.Has(identity.RoleLogin) {
+		t.Errorf("%v %v", p.Roles, err)
+	}
 	w.forward(11 * time.Minute)
 	w.refused("kept", token, "TOKEN_OLD")
+	if p, err := w.ask(both); err != nil || p.Has(identity.RoleLogin) || !p.Has(identity.RoleRequester) {
+		t.Errorf("kept, for both: %v %v", p.Roles, err)
+	}
 	p.Claims = map[string]any{"iss": "https://other.example"}
 	if w.oidc.Still(p) == nil {
 		t.Error("a provider that is not configured")
 	}
 	if newWorld(t).oidc.Still(identity.Principal{Claims: map[string]any{"iss": w.provider.URL}}) == nil {
 		t.Error("another's provider")
+	}
+}
+
+// TestStillTheSameProvider: a session is over once its provider is configured otherwise.
+func TestStillTheSameProvider(t *testing.T) {
+	provider := oidctest.New(t)
+	good := oidc.Issuer{
+		URL: provider.URL, TLS: provider.TLS(), Audiences: []string{"a"}, Algorithms: []string{"ES256", "RS256"}, Login: oidc.Login{ClientID: "cli"},
+	}
+	client, err := egress.New(egress.Config{Ports: []int{provider.Port()}, MaxBytes: oidc.MaxBytes, MaxRedirects: -1, Timeout: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(issuers ...oidc.Issuer) *oidc.Authenticator {
+		a, err := oidc.New(oidc.Config{Issuers: issuers, Egress: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	p, err := with(good).Authenticate(t.Context(), auth.Credentials{Authorization: "Bearer " + provider.Token("s", map[string]any{"aud": "cli"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := oidc.Issuer{URL: "https://other.internal", JWKSFile: "f", Login: oidc.Login{ClientID: "cli"}}
+	for _, test := range []struct {
+		name   string
+		change func(*oidc.Issuer)
+		says   string // empty: the session goes on
+	}{
+		{"nothing", func(*oidc.Issuer) {}, ""},
+		{"another order", func(i *oidc.Issuer) { i.Algorithms = []string{"RS256", "ES256"} }, ""},
+		{"scopes, audiences, leeway", func(i *oidc.Issuer) {
+			i.Login.Scopes, i.Audiences, i.Leeway = []string{"groups"}, []string{"b"}, time.Minute
+		}, ""},
+		{"the client", func(i *oidc.Issuer) { i.Login.ClientID = "cli2" }, "has changed"},
+		{"the keys' address", func(i *oidc.Issuer) { i.JWKSURL = i.URL + "/k" }, "has changed"},
+		{"the keys' file", func(i *oidc.Issuer) { i.JWKSFile = "f" }, "has changed"},
+		{"the algorithms", func(i *oidc.Issuer) { i.Algorithms = []string{"ES256"} }, "has changed"},
+		{"no login", func(i *oidc.Issuer) { i.Login = oidc.Login{} }, "no longer"},
+		{"removed", func(i *oidc.Issuer) { *i = other }, "no longer"},
+	} {
+		changed := good
+		test.change(&changed)
+		err := with(changed).Still(p)
+		if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says) || problem.KindOf(err) != problem.Unauthenticated) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.says)
+		}
+	}
+	p.Basis = [32]byte{}
+	if with(good).Still(p) == nil {
+		t.Error("a session that does not know by what it was opened goes on")
 	}
 }
 

@@ -90,6 +90,7 @@ type provider struct {
 	Issuer
 	algorithms []jose.SignatureAlgorithm
 	keys       *keySet
+	basis      [32]byte
 }
 
 // New checks the issuers. Nothing is fetched yet: Run does, and who comes first.
@@ -180,7 +181,7 @@ func newProvider(i Issuer, client *egress.Client, a *Authenticator) (*provider, 
 	if i.JWKSFile == "" && client == nil {
 		return nil, errors.New("there is nothing to fetch its keys with")
 	}
-	p := &provider{Issuer: i, keys: newKeySet(i, client, a.now, a.logger)}
+	p := &provider{Issuer: i, keys: newKeySet(i, client, a.now, a.logger), basis: i.basis()}
 	for _, alg := range i.Algorithms {
 		p.algorithms = append(p.algorithms, jose.SignatureAlgorithm(alg))
 	}
@@ -216,7 +217,7 @@ type proven struct {
 func (a *Authenticator) verify(ctx context.Context, text string) (identity.Principal, error) {
 	evidence := sha256.Sum256([]byte(text))
 	if p, ok := a.proven.Get(evidence); ok && p.generation == p.provider.keys.generation() {
-		return p.principal, p.claims.check(&p.provider.Issuer, a.now(), p.principal.Roles)
+		return p.now(a.now())
 	}
 	// 1. What it says of itself, and the provider that would have signed it.
 	said, err := peek(text)
@@ -253,10 +254,21 @@ func (a *Authenticator) verify(ctx context.Context, text string) (identity.Princ
 	}
 	principal := identity.Principal{
 		Method: identity.OIDC, ID: idOf(p.URL, claims.subject), Roles: roles,
-		Claims: flat, Evidence: evidence,
+		Claims: flat, Evidence: evidence, Basis: p.basis,
 	}
-	a.proven.Put(evidence, proven{p, claims, principal, generation})
-	return principal, nil
+	kept := proven{p, claims, principal, generation}
+	a.proven.Put(evidence, kept)
+	return kept.now(a.now())
+}
+
+// now is the principal with what the token is still good for.
+func (p proven) now(at time.Time) (identity.Principal, error) {
+	out, issuer := p.principal, &p.provider.Issuer
+	if err := p.claims.check(issuer, at, out.Roles); err != nil {
+		return identity.Principal{}, err
+	}
+	out.Roles = p.claims.rolesNow(issuer, at, out.Roles)
+	return out, nil
 }
 
 // verifySignature checks the token's one signature by a key of its provider, and

@@ -58,8 +58,8 @@ type Store interface {
 type Config struct {
 	Store Store
 	// Still proves again what a session was opened with: a certificate that was
-	// revoked, or a provider that is believed no longer, ends it. Its error goes to
-	// the caller. Required.
+	// revoked, or a provider that is believed no longer or by another configuration
+	// than the principal's Basis, ends it. Its error goes to the caller. Required.
 	Still func(context.Context, identity.Principal) (identity.Principal, error)
 	// Lifetime of a session; 0: DefaultLifetime.
 	Lifetime time.Duration
@@ -124,6 +124,7 @@ type record struct {
 	Method   identity.Method `json:"method"`
 	ID       string          `json:"id"`               // of the principal
 	Evidence []byte          `json:"evidence"`         // SHA-256 of what it was opened with
+	Basis    []byte          `json:"basis,omitempty"`  // SHA-256 of the configuration by which that was believed
 	Claims   json.RawMessage `json:"claims,omitempty"` // none of certificates of this CA, which are read again
 	Address  string          `json:"address,omitempty"`
 	Created  time.Time       `json:"created"`
@@ -134,6 +135,9 @@ type record struct {
 // newRecord takes up who opens the session. Claims must come back as they are.
 func newRecord(p identity.Principal) (record, error) {
 	r := record{Method: p.Method, ID: p.ID, Evidence: p.Evidence[:]}
+	if p.Basis != ([32]byte{}) {
+		r.Basis = p.Basis[:]
+	}
 	if p.Method == identity.MTLS {
 		return r, nil
 	}
@@ -152,7 +156,7 @@ func parseRecord(stored storage.Record) (record, error) {
 	if err := json.Unmarshal(stored.Body, &r); err != nil {
 		return record{}, fmt.Errorf("session %s: %w", stored.ID, err)
 	}
-	if len(r.Hash) != sha256.Size || len(r.Evidence) != sha256.Size {
+	if len(r.Hash) != sha256.Size || len(r.Evidence) != sha256.Size || len(r.Basis) != 0 && len(r.Basis) != sha256.Size {
 		return record{}, fmt.Errorf("session %s: a hash has not %d octets", stored.ID, sha256.Size)
 	}
 	return r, nil
@@ -165,6 +169,7 @@ func (r record) session(id string) (Session, error) {
 			Method: r.Method, ID: r.ID, Evidence: [32]byte(r.Evidence), Session: id, Roles: []identity.Role{identity.RoleRequester},
 		},
 	}
+	copy(s.Principal.Basis[:], r.Basis)
 	if len(r.Claims) > 0 {
 		claims, err := oidc.ReadClaims(r.Claims)
 		if err != nil {

@@ -31,6 +31,7 @@ type fixture struct {
 	mu    sync.Mutex
 	now   time.Time
 	still error
+	asked identity.Principal // who was proven again last
 }
 
 func (f *fixture) clock() time.Time {
@@ -62,6 +63,7 @@ func newFixture(t *testing.T) *fixture {
 		}
 	})
 	f.Sessions = session.New(session.Config{Store: f.store, Now: f.clock, Still: func(_ context.Context, p identity.Principal) (identity.Principal, error) {
+		f.asked = p
 		if p.Method == identity.MTLS {
 			p.Claims = map[string]any{"names": []string{"ops"}}
 		}
@@ -172,6 +174,13 @@ func TestWhatItWasOpenedWith(t *testing.T) {
 	}
 	if p, err := f.ask(text); err != nil || fmt.Sprint(p.Claims["names"]) != "[ops]" || p.Has(identity.RoleHolder) {
 		t.Errorf("%+v %v", p, err)
+	}
+	// What it is believed by is kept for who proves it again.
+	based := jane()
+	based.Basis = [32]byte{9}
+	_, basedText := f.open(session.Wish{Principal: based})
+	if _, err := f.ask(basedText); err != nil || f.asked.Basis != based.Basis {
+		t.Errorf("%x %v", f.asked.Basis, err)
 	}
 	record, err := f.store.Record(t.Context(), "session", opened.ID)
 	if err != nil || strings.Contains(string(record.Body), "old") {
