@@ -10,10 +10,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"time"
+
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxRoots is the largest file of roots that is read, in bytes.
@@ -52,17 +52,9 @@ func ParseRoots(text []byte) ([]*x509.Certificate, error) {
 
 // readRoots reads a file of roots.
 func readRoots(path string) ([]*x509.Certificate, error) {
-	f, err := os.Open(path)
+	text, err := plainfile.Read(path, maxRoots)
 	if err != nil {
 		return nil, fmt.Errorf("CA file: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read
-	text, err := io.ReadAll(io.LimitReader(f, maxRoots+1))
-	if err != nil {
-		return nil, fmt.Errorf("CA file: %w", err)
-	}
-	if len(text) > maxRoots {
-		return nil, fmt.Errorf("CA file %s is larger than %d MiB", path, maxRoots>>20)
 	}
 	roots, err := ParseRoots(text)
 	if err != nil {

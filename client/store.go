@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/client/schedule"
+	"github.com/certwright/certwright/plainfile"
 )
 
 const (
@@ -33,7 +34,7 @@ func (k *Keeper) find() error {
 		return nil
 	}
 	path := filepath.Join(k.wish.Folder, fileName)
-	f, err := os.Open(path)
+	f, err := plainfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/policy/strict"
 	"github.com/certwright/certwright/problem"
 )
@@ -18,7 +19,7 @@ const maxFile = 1 << 20
 // Load reads and checks the file. The error joins all faults, one line each, with
 // file, line and key.
 func Load(file string) (*Config, error) {
-	f, err := os.Open(file)
+	f, err := plainfile.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
@@ -155,12 +156,7 @@ func Roots(file string) (*x509.CertPool, error) {
 	if file == system {
 		return nil, nil
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxRoots))
+	text, err := plainfile.Read(file, maxRoots)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxSocketPath is what sockaddr_un holds on Linux.
@@ -99,7 +100,7 @@ func (a *app) roots() (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(file)
+	text, err := plainfile.Read(file, maxInput)
 	if err != nil {
 		return nil, fmt.Errorf("--ca: %w", err)
 	}
@@ -112,7 +113,7 @@ func (a *app) roots() (*x509.CertPool, error) {
 
 // readable is nil, or why a file of the server cannot be read here.
 func readable(file string) error {
-	f, err := os.Open(file)
+	f, err := plainfile.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
 	}
@@ -139,8 +140,8 @@ func (a *app) token() (string, error) {
 	}
 	var from io.Reader = a.in
 	if a.tokenFile != "-" {
-		f, err := client.OpenRegular(a.tokenFile)
-		if errors.Is(err, client.ErrNotRegular) {
+		f, err := plainfile.Open(a.tokenFile)
+		if errors.Is(err, plainfile.ErrNotRegular) {
 			return "", usagef("--token-file: %w; - reads standard input", err)
 		}
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/certwright/certwright/client"
 	"github.com/certwright/certwright/client/login"
+	"github.com/certwright/certwright/plainfile"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -124,7 +124,7 @@ func (a *app) login(ctx context.Context, server string, w loginWish) error {
 // readPair reads a client certificate and its key.
 func readPair(cert, key string) (*tls.Certificate, error) {
 	for _, file := range []string{cert, key} {
-		if f, err := client.OpenRegular(file); errors.Is(err, client.ErrNotRegular) {
+		if f, err := plainfile.Open(file); errors.Is(err, plainfile.ErrNotRegular) {
 			return nil, usagef("%w", err)
 		} else if err != nil {
 			return nil, missing(err)
@@ -195,7 +195,7 @@ func providerRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(file)
+	text, err := plainfile.Read(file, maxInput)
 	if err != nil {
 		return nil, fmt.Errorf("--provider-ca: %w", err)
 	}

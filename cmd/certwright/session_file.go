@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxSessionFile is the most octets of a session's file.
@@ -66,7 +67,7 @@ func (a *app) keptSession() (*keptSession, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := client.OpenRegular(path)
+	f, err := plainfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
