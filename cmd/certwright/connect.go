@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,22 +27,28 @@ const maxSocketPath = 107
 
 // dial opens a connection to the server that the flags name. Nothing is sent yet.
 func (a *app) dial(ctx context.Context) (*grpc.ClientConn, error) {
-	token, err := a.token()
+	shown, err := a.credentials()
 	if err != nil {
 		return nil, err
 	}
-	return a.dialWith(ctx, token, nil)
+	return a.dialWith(ctx, shown)
 }
 
-// dialWith is dial with these credentials and no other: a bearer token, a client
-// certificate, or none.
-func (a *app) dialWith(ctx context.Context, token string, cert *tls.Certificate) (*grpc.ClientConn, error) {
-	c := client.Config{Server: a.server, UserAgent: "certwright-cli/" + version}
-	if token != "" {
-		c.Token = func(context.Context) (string, error) { return token, nil }
+// credentials are what a call shows: a bearer token, a client certificate, or nothing.
+type credentials struct {
+	token string
+	cert  *tls.Certificate
+	root  func(*x509.Certificate) error // see client.Config; nil: any root that is trusted
+}
+
+// dialWith is dial with these credentials and no other.
+func (a *app) dialWith(ctx context.Context, shown credentials) (*grpc.ClientConn, error) {
+	c := client.Config{Server: a.server, UserAgent: "certwright-cli/" + version, Root: shown.root}
+	if shown.token != "" {
+		c.Token = func(context.Context) (string, error) { return shown.token, nil }
 	}
-	if cert != nil {
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+	if shown.cert != nil {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown.cert, nil }
 	}
 	if c.Server == "" {
 		c.Server = "unix:" + filepath.Join(a.data, "admin.sock")
@@ -54,12 +61,12 @@ func (a *app) dialWith(ctx context.Context, token string, cert *tls.Certificate)
 		return nil, usagef("--server: %w", err)
 	}
 	if c.Fingerprint = a.fingerprint; c.Fingerprint == "" {
-		c.CAFile = a.rootFile()
+		c.CAFile = a.rootFor(c.Server)
 	} else if _, err := client.ParseFingerprint(c.Fingerprint); err != nil {
 		return nil, usagef("--%w", err)
 	}
-	if c.CAFile != "" && !strings.HasPrefix(c.Server, "unix:") {
-		if _, err := a.roots(); err != nil {
+	if c.CAFile != "" {
+		if _, err := readPool(c.CAFile); err != nil {
 			return nil, err
 		}
 	}
@@ -94,12 +101,35 @@ func (a *app) rootFile() string {
 	return ""
 }
 
-// roots are the trusted roots; nil for those of the system.
-func (a *app) roots() (*x509.CertPool, error) {
-	file := a.rootFile()
-	if file == "" {
-		return nil, nil
+// rootFor is the file with the roots to trust a server by; "": those of the system. The
+// data folder is often that of the folder one happens to be in, and somebody else may
+// have filled it: it says who is a server of this machine, and of no other.
+func (a *app) rootFor(server string) string {
+	if a.ca != "" {
+		return a.ca
 	}
+	if onLoopback(server) {
+		return a.rootFile()
+	}
+	return ""
+}
+
+// onLoopback tells a server of this machine.
+func onLoopback(server string) bool {
+	address, err := client.Address(server)
+	if err != nil {
+		return false
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// readPool reads a file of roots.
+func readPool(file string) (*x509.CertPool, error) {
 	text, err := plainfile.Read(file, maxInput)
 	if err != nil {
 		return nil, fmt.Errorf("--ca: %w", err)
@@ -128,16 +158,22 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// token is that of --token-file, else of the session with the server, or "".
-func (a *app) token() (string, error) {
-	if a.tokenFile == "" {
-		kept, err := a.keptSession()
-		if err != nil || kept == nil {
-			return "", err
-		}
-		a.inSession = true
-		return kept.Token, nil
+// credentials are the token of --token-file, else the session with the server, else none.
+func (a *app) credentials() (credentials, error) {
+	if a.tokenFile != "" {
+		token, err := a.token()
+		return credentials{token: token}, err
 	}
+	kept, err := a.keptSession()
+	if err != nil || kept == nil {
+		return credentials{}, err
+	}
+	a.inSession = true
+	return a.sessionCredentials(kept), nil
+}
+
+// token is that of --token-file.
+func (a *app) token() (string, error) {
 	var from io.Reader = a.in
 	if a.tokenFile != "-" {
 		f, err := plainfile.Open(a.tokenFile)
@@ -181,8 +217,8 @@ func (a *app) ask(ctx context.Context, call func(context.Context, *grpc.ClientCo
 }
 
 // askWith is ask with these credentials; see dialWith.
-func (a *app) askWith(ctx context.Context, token string, cert *tls.Certificate, call func(context.Context, *grpc.ClientConn) error) error {
-	conn, err := a.dialWith(ctx, token, cert)
+func (a *app) askWith(ctx context.Context, shown credentials, call func(context.Context, *grpc.ClientConn) error) error {
+	conn, err := a.dialWith(ctx, shown)
 	return a.askOn(ctx, conn, err, call)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -390,16 +392,16 @@ func TestLoginUsage(t *testing.T) {
 	o := newOffice(t)
 	p := o.person()
 	for says, args := range map[string][]string{
-		"belong together":                   {"login", "--cert", "x"},
-		"is a proof by itself":              {"login", "--cert", "x", "--key", "y", "--device"},
-		"is not one of " + o.provider.URL:   {"login", "--provider", "https://other.example"},
-		"needs --server":                    {"login", "--server", "unix:x"},
-		"--claim needs to know of whom":     {"policy", "simulate", "--claim", "a=b"},
-		"both say who would ask":            {"policy", "simulate", "--issuer", "https://x", "--as", "token:0"},
-		"write NAME=VALUE":                  {"policy", "simulate", "--issuer", "https://x", "--claim", "a"},
-		"that is a session's token":         {"session", "revoke", "cws" + "_x"},
-		"certwright logout needs --server":  {"logout", "--server", "unix:x"},
-		"no certificate in PEM; --provider": {"login", "--provider-ca", os.DevNull},
+		"belong together":                                         {"login", "--cert", "x"},
+		"is a proof by itself":                                    {"login", "--cert", "x", "--key", "y", "--device"},
+		"is not one of " + o.provider.URL:                         {"login", "--provider", "https://other.example"},
+		"needs --server":                                          {"login", "--server", "unix:x"},
+		"--claim needs to know of whom":                           {"policy", "simulate", "--claim", "a=b"},
+		"both say who would ask":                                  {"policy", "simulate", "--issuer", "https://x", "--as", "token:0"},
+		"write NAME=VALUE":                                        {"policy", "simulate", "--issuer", "https://x", "--claim", "a"},
+		"that is a session's token":                               {"session", "revoke", "cws" + "_x"},
+		"certwright logout needs --server":                        {"logout", "--server", "unix:x"},
+		"--provider-ca: " + os.DevNull + " is not a regular file": {"login", "--provider-ca", os.DevNull},
 	} {
 		p.runs(exitUsage, says, args...)
 	}
@@ -424,15 +426,16 @@ func TestKeptSessions(t *testing.T) {
 	if err != nil || server != "ca.internal:8444" {
 		t.Fatal(server, err)
 	}
-	path, err := a.keep(keptSession{Server: server, ID: "i", Token: "t", Expires: time.Now()})
+	root := "sha256:" + strings.Repeat("0a", 32)
+	path, err := a.keep(keptSession{Server: server, Root: root, ID: "i", Token: "t", Expires: time.Now()})
 	if err != nil || !strings.HasPrefix(path, filepath.Join(home, ".local", "state")) {
 		t.Fatal(path, err)
 	}
 	if kept, err = a.keptSession(); err != nil || kept.Token != "t" {
 		t.Fatal(kept, err)
 	}
-	other := *a
-	other.server = "ca.internal:9444"
+	other, _, _ := testApp()
+	other.getenv, other.server = a.getenv, "ca.internal:9444"
 	if kept, err := other.keptSession(); kept != nil || err != nil {
 		t.Error("a session goes to another server")
 	}
@@ -445,13 +448,46 @@ func TestKeptSessions(t *testing.T) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"", "{}", `{"server":"ca.internal:8444","id":"i","token":"a b","expires":"2027-01-01T00:00:00Z"}`, `{"server":"evil:1","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, strings.Repeat(" ", maxSessionFile+1)} {
+	for _, dir := range []string{filepath.Dir(path), filepath.Dir(filepath.Dir(path))} {
+		for _, mode := range []os.FileMode{0o770, 0o707} {
+			if err := os.Chmod(dir, mode); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "others may change the folder "+dir) {
+				t.Errorf("%s %o: %v", dir, mode, err)
+			}
+			if _, err := a.keep(keptSession{Server: server}); err == nil {
+				t.Errorf("a session is put into %s of mode %o", dir, mode)
+			}
+		}
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() == 0 { // only root can give files away
+		if err := os.Chown(path, 65534, -1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "another user's file") {
+			t.Error(err)
+		}
+		if err := os.Chown(path, 0, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range []string{"", "{}", `{"server":"ca.internal:8444","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, `{"server":"ca.internal:8444","root":"` + root + `","id":"i","token":"a b","expires":"2027-01-01T00:00:00Z"}`, `{"server":"evil:1","root":"` + root + `","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, strings.Repeat(" ", maxSessionFile+1)} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "run certwright login") {
 			t.Errorf("%.40q: %v", text, err)
 		}
+	}
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+		t.Error(err)
 	}
 	a.getenv = func(string) string { return "" }
 	if kept, err := a.keptSession(); kept != nil || err != nil {
@@ -461,7 +497,7 @@ func TestKeptSessions(t *testing.T) {
 
 // FuzzKept: a session's file.
 func FuzzKept(f *testing.F) {
-	for _, seed := range []string{`{"server":"s","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, `{}`, `null`, `[]`, `{"token":"a\nb"}`} {
+	for _, seed := range []string{`{"server":"s","root":"sha256:` + strings.Repeat("00", 32) + `","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, `{}`, `null`, `[]`, `{"token":"a\nb"}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

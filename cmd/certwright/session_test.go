@@ -1,0 +1,127 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/certwright/certwright/client"
+)
+
+// TestSessionStaysUnderItsRoot: a token goes to the server that it came from, which its
+// root tells, and to no other at the same address.
+func TestSessionStaysUnderItsRoot(t *testing.T) {
+	first, second := newOffice(t), newOffice(t)
+	p := first.person()
+	p.login("root", "pki", "--no-browser")
+	kept := p.kept()
+
+	// The other server takes the address, and its root is trusted.
+	root := func(o *office) []byte {
+		text, err := os.ReadFile(filepath.Join(o.data, "root.crt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	both := filepath.Join(t.TempDir(), "both.crt")
+	if err := os.WriteFile(both, append(root(first), root(second)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	roots, err := client.ParseRoots(root(second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _, _ := testApp()
+	a.getenv = func(name string) string { return p.env[name] }
+	kept.Server = second.grpc
+	if _, err := a.keep(kept); err != nil {
+		t.Fatal(err)
+	}
+	p.env["CERTWRIGHT_SERVER"] = second.grpc
+	for _, trust := range [][]string{{"--ca", both}, {"--ca", filepath.Join(second.data, "root.crt")}, {"--ca", "", "--fingerprint", client.Fingerprint(roots[0])}} {
+		if trust[1] == "" {
+			trust = trust[2:]
+			delete(p.env, "CERTWRIGHT_CA")
+		}
+		for _, command := range [][]string{{"whoami"}, {"logout"}, {"ledger", "verify"}} {
+			p.runs(exitConflict, "was opened under the root "+kept.Root+", and the server is under "+client.Fingerprint(roots[0]), append(command, trust...)...)
+		}
+	}
+	if strings.Contains(second.log.String(), "the session token is not valid") {
+		t.Error("the other server was shown the token")
+	}
+	p.env["CERTWRIGHT_SERVER"], p.env["CERTWRIGHT_CA"] = first.grpc, both
+	p.runs(0, "ca-admin", "whoami")
+}
+
+// TestLoginAgain: the session of the login before is revoked, as nobody could log out of
+// it any more; what hinders that hinders no login.
+func TestLoginAgain(t *testing.T) {
+	o := newOffice(t)
+	p := o.person()
+	p.login("root", "pki", "--no-browser")
+	former := p.kept()
+	p.login("root", "pki", "--no-browser")
+	if !strings.Contains(p.err, "The session before, "+former.ID+", is revoked.") {
+		t.Error(p.err)
+	}
+	p.runs(0, former.ID, "session", "list", "--filter", "state = REVOKED")
+	p.runs(0, "Logged out", "logout")
+	p.runs(0, "", "session", "revoke", former.ID, "--server", "unix:"+filepath.Join(o.data, "admin.sock"))
+
+	p.login("root", "pki", "--no-browser")
+	if err := os.Chmod(p.sessionFiles()[0], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.login("root", "pki", "--no-browser")
+	if !strings.Contains(p.err, "is not known any more: others may read the session") {
+		t.Error(p.err)
+	}
+	p.runs(0, "ca-admin", "whoami")
+}
+
+// TestSessionOfAnotherSpelling: a session is used under the name that it was opened with,
+// and who says another is told.
+func TestSessionOfAnotherSpelling(t *testing.T) {
+	o := newOffice(t)
+	p := o.person()
+	name := "localhost:" + portOf(o.grpc)
+	p.login("root", "pki", "--no-browser", "--server", name)
+	p.runs(0, "ca-admin", "whoami", "--server", strings.ToUpper(name))
+	help := "a session is kept for " + name + ": use --server " + name + ", or certwright login"
+	p.runs(exitAuth, help, "whoami")
+	p.runs(0, "A session is kept for "+name, "logout")
+	p.runs(0, "Logged out", "logout", "--server", name)
+	p.runs(exitAuth, "people log in with certwright login", "whoami")
+}
+
+// TestDataFolderSpeaksForThisMachine: the root in the data folder, which is that of the
+// folder one is in, is believed of no server elsewhere.
+func TestDataFolderSpeaksForThisMachine(t *testing.T) {
+	a, _, _ := testApp()
+	a.data = t.TempDir()
+	root := filepath.Join(a.data, "root.crt")
+	for server, want := range map[string]string{
+		"localhost": root, "LOCALHOST:1": root, "127.0.0.1:8444": root, "127.9.9.9": root, "[::1]:8444": root, "https://localhost:8444": root,
+		"ca.internal": "", "localhost.evil.example": "", "10.0.0.1": "", "[::2]": "", "https://ca.internal:8444": "", "0.0.0.0": "", "http://localhost": "",
+	} {
+		if err := os.WriteFile(root, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.rootFor(server); got != want {
+			t.Errorf("%s: %q, want %q", server, got, want)
+		}
+		if err := os.Remove(root); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.rootFor(server); got != "" {
+			t.Errorf("%s, without a root: %q", server, got)
+		}
+	}
+	a.ca = "ca.pem"
+	if got := a.rootFor("ca.internal"); got != a.ca {
+		t.Error(got)
+	}
+}
