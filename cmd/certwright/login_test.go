@@ -379,6 +379,11 @@ func TestLoginByCertificateJourney(t *testing.T) {
 	root.runs(0, "ca-admin", "whoami")
 	p := o.person()
 	p.runs(0, "auditor", pair("ops.internal")...)
+	if !strings.Contains(p.out, "ops.internal (serial ") {
+		t.Error(p.out)
+	}
+	p.runs(0, "ops.internal (serial ", "whoami")
+	root.runs(0, "ops.internal (serial ", "session", "list")
 	p.runs(0, "auditor", "whoami")
 	p.runs(0, "session.opened", "ledger", "list", "-o", "json")
 	p.runs(exitDenied, "no grant is for", "cert", "issue", "x.internal", "--out", dir)
