@@ -263,6 +263,8 @@ func TestLoginJourney(t *testing.T) {
 	admin.runs(0, "groups=staff", "role", "list")
 	admin.runs(0, "requester, ca-admin", "policy", "simulate", "--issuer", o.provider.URL, "--claim", "groups=pki")
 
+	admin.runs(exitNotFound, `no identity provider "https://idp.other" is configured here; allowed: `+o.provider.URL+"; ", "policy", "simulate", "--issuer", "https://idp.other", "--claim", "groups=pki")
+
 	o.provider.Interval(1)
 	eve.login("eve", "staff", "--device", "--lifetime", "2m", "-o", "json")
 	eve.runs(0, "viewer", "whoami", "-o", "json")
