@@ -196,7 +196,9 @@ func (a *app) idToken(ctx context.Context, w loginWish) (string, error) {
 	if w.device {
 		token, err = login.Device(ctx, c, a.showDevice)
 	} else {
-		token, err = login.Code(ctx, c, func(url string) { a.showURL(url, w.noBrowser) })
+		closePage := func() {}
+		token, err = login.Code(ctx, c, func(url string) { closePage = a.showURL(url, w.noBrowser) })
+		closePage()
 	}
 	if err != nil {
 		return "", failf(exitAuth, "nobody is logged in: %w", err)
@@ -238,12 +240,19 @@ func providerRoots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func (a *app) showURL(url string, noBrowser bool) {
+// showURL shows where to log in, and opens it. The browser needs the page that leads
+// there until closePage.
+func (a *app) showURL(url string, noBrowser bool) (closePage func()) {
 	a.note("Open this in a browser on this machine, if it does not open by itself:")
 	a.note("  %s", url)
-	if !noBrowser && !a.openBrowser(url) {
-		a.note("There is no browser here; on another machine certwright login --device may be what you want.")
+	if noBrowser {
+		return func() {}
 	}
+	opened, closePage := a.openBrowser(url)
+	if !opened {
+		a.note("No browser could be opened here; certwright login --device logs in on another machine.")
+	}
+	return closePage
 }
 
 func (a *app) showDevice(p login.Prompt) {

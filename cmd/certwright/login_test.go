@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -134,7 +132,8 @@ func (o *office) apply(roles string) {
 type person struct {
 	*office
 	env      map[string]string
-	out, err string // of the last command
+	out, err string                  // of the last command
+	follows  func(url string) string // what is opened for a URL that is shown; nil: that
 }
 
 func (o *office) person() *person {
@@ -191,6 +190,9 @@ func (p *person) opens(line string) {
 	m := pageShown.FindStringSubmatch(line)
 	if m == nil {
 		return
+	}
+	if p.follows != nil {
+		m[1] = p.follows(m[1])
 	}
 	transport := &http.Transport{TLSClientConfig: p.provider.TLS()}
 	defer transport.CloseIdleConnections()
@@ -417,100 +419,4 @@ func TestLoginUsage(t *testing.T) {
 	p.runs(exitUsage, "login takes no token", "login", "--token-file", token)
 	p.env["HOME"] = ""
 	p.runs(exitUsage, "set HOME or XDG_STATE_HOME", "login")
-}
-
-// TestKeptSessions: a file that others can read, or that is damaged, is not used.
-func TestKeptSessions(t *testing.T) {
-	a, _, _ := testApp()
-	home := t.TempDir()
-	a.getenv = func(name string) string { return map[string]string{"XDG_STATE_HOME": "relative", "HOME": home}[name] }
-	a.server = "CA.internal"
-	kept, err := a.keptSession()
-	if kept != nil || err != nil {
-		t.Fatal(kept, err)
-	}
-	server, err := a.sessionServer()
-	if err != nil || server != "ca.internal:8444" {
-		t.Fatal(server, err)
-	}
-	root := "sha256:" + strings.Repeat("0a", 32)
-	path, err := a.keep(keptSession{Server: server, Root: root, ID: "i", Token: "t", Expires: time.Now()})
-	if err != nil || !strings.HasPrefix(path, filepath.Join(home, ".local", "state")) {
-		t.Fatal(path, err)
-	}
-	if kept, err = a.keptSession(); err != nil || kept.Token != "t" {
-		t.Fatal(kept, err)
-	}
-	other, _, _ := testApp()
-	other.getenv, other.server = a.getenv, "ca.internal:9444"
-	if kept, err := other.keptSession(); kept != nil || err != nil {
-		t.Error("a session goes to another server")
-	}
-	if err := os.Chmod(path, 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "counts as stolen") {
-		t.Error(err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{filepath.Dir(path), filepath.Dir(filepath.Dir(path))} {
-		for _, mode := range []os.FileMode{0o770, 0o707} {
-			if err := os.Chmod(dir, mode); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "others may change the folder "+dir) {
-				t.Errorf("%s %o: %v", dir, mode, err)
-			}
-			if _, err := a.keep(keptSession{Server: server}); err == nil {
-				t.Errorf("a session is put into %s of mode %o", dir, mode)
-			}
-		}
-		if err := os.Chmod(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if os.Geteuid() == 0 { // only root can give files away
-		if err := os.Chown(path, 65534, -1); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "another user's file") {
-			t.Error(err)
-		}
-		if err := os.Chown(path, 0, -1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, text := range []string{"", "{}", `{"server":"ca.internal:8444","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, `{"server":"ca.internal:8444","root":"` + root + `","id":"i","token":"a b","expires":"2027-01-01T00:00:00Z"}`, `{"server":"evil:1","root":"` + root + `","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, strings.Repeat(" ", maxSessionFile+1)} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "run certwright login") {
-			t.Errorf("%.40q: %v", text, err)
-		}
-	}
-	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
-		t.Error(err)
-	}
-	a.getenv = func(string) string { return "" }
-	if kept, err := a.keptSession(); kept != nil || err != nil {
-		t.Error(kept, err)
-	}
-}
-
-// FuzzKept: a session's file.
-func FuzzKept(f *testing.F) {
-	for _, seed := range []string{`{"server":"s","root":"sha256:` + strings.Repeat("00", 32) + `","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, `{}`, `null`, `[]`, `{"token":"a\nb"}`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		kept, err := parseKept(data)
-		if err == nil && (kept.Token == "" || strings.ContainsAny(kept.Token, " \n\r\x00")) {
-			t.Errorf("%+v", kept)
-		}
-	})
 }
