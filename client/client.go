@@ -117,6 +117,12 @@ func (socket) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.C
 	return conn, socketInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 }
 
+// Info implements credentials.TransportCredentials: with that of plain text gRPC would
+// send no token.
+func (socket) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "socket"}
+}
+
 // Clone implements credentials.TransportCredentials.
 func (s socket) Clone() credentials.TransportCredentials {
 	return socket{s.TransportCredentials.Clone()}
