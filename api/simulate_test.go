@@ -86,7 +86,7 @@ func TestSimulationOfOthers(t *testing.T) {
 	}
 	plain := newWorld(t)
 	_, err := certwrightv1.NewPolicyServiceClient(plain.admin).SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{Principal: "oidc:https://idp.x#s"})
-	if !strings.Contains(fmt.Sprint(status.Convert(err).Details()), "none is configured") {
+	if !strings.Contains(fmt.Sprint(err), "no identity provider is configured here") {
 		t.Errorf("without providers: %v", err)
 	}
 }

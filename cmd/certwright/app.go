@@ -24,6 +24,7 @@ type app struct {
 	timeout     span
 	format      string
 
+	dataNamed bool                    // the data folder was said, and is not just the one that is here
 	inSession bool                    // a call shows the token of a session
 	otherRoot atomic.Pointer[failure] // why the session was not shown to the server
 

@@ -62,6 +62,7 @@ func newRoot(a *app) *cobra.Command {
 			return usagef("--timeout 0: nothing answers in no time; give 1s or more")
 		}
 		a.started = true
+		a.dataNamed = a.getenv("CERTWRIGHT_DATA") != "" || cmd.Flags().Changed("data")
 		return nonEmpty(cmd)
 	}
 	root.Version = version

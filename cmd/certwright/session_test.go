@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -223,4 +224,48 @@ func FuzzKept(f *testing.F) {
 			t.Errorf("%+v", kept)
 		}
 	})
+}
+
+// TestTokenAndSocketsOfOthers: a socket that somebody else has put into the folder one is
+// in gets no token, unless it is named.
+func TestTokenAndSocketsOfOthers(t *testing.T) {
+	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Chdir(dir)
+	if err := os.Mkdir("certwright-data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join("certwright-data", "admin.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	dial := func(named bool) error {
+		a, _, _ := testApp()
+		a.data, a.dataNamed = "certwright-data", named
+		conn, err := a.dialWith(t.Context(), credentials{token: "t"})
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	}
+	if err := dial(false); err != nil {
+		t.Error(err)
+	}
+	if os.Geteuid() != 0 { // only root can give files away
+		return
+	}
+	if err := os.Chown(socket, 65534, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := dial(false); err == nil || !strings.Contains(err.Error(), socket+" is another user's, so it is not shown the token") {
+		t.Error(err)
+	}
+	if err := dial(true); err != nil {
+		t.Error(err)
+	}
 }
