@@ -15,13 +15,17 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certwright/certwright/agent/acme"
 	"github.com/certwright/certwright/agent/config"
 	"github.com/certwright/certwright/agent/notify"
+	"github.com/certwright/certwright/agent/source"
+	"github.com/certwright/certwright/client/steady"
 )
 
 // atOnce is how many certificates are asked for at the same time.
@@ -44,7 +48,8 @@ type Options struct {
 	Ready func(metrics string)
 }
 
-// Agent holds the lock of a state folder. Close gives it back.
+// Agent holds the locks of a state folder and of its certificates' folders. Close gives
+// them back.
 type Agent struct {
 	options Options
 	config  *config.Config
@@ -53,28 +58,35 @@ type Agent struct {
 	slots   chan struct{}
 	hooks   sync.Mutex // one hook at a time
 
+	holding sync.Mutex          // of what follows
+	held    map[string]*os.File // locks of the certificates' folders
+
 	saving sync.Mutex // of status.json
 	said   string     // what it says
 
-	mu      sync.Mutex // of what follows
-	keepers []*keeper
+	mu           sync.Mutex // of what follows
+	keepers      []*keeper
+	refusal      string // why the file that was read last is not used
+	refusedSince time.Time
 }
 
 // Open takes the lock and reads what is known. The caller must Close the agent.
 func Open(o Options) (*Agent, error) {
-	a := &Agent{options: o, config: o.Config, log: o.Logger, slots: make(chan struct{}, atOnce)}
+	a := &Agent{options: o, config: o.Config, log: o.Logger, slots: make(chan struct{}, atOnce), held: map[string]*os.File{}}
 	for _, dir := range []struct {
 		path string
 		mode os.FileMode
 	}{{a.config.State, 0o755}, {a.path("records"), 0o700}, {a.path("pending"), 0o700}, {a.path("acme"), 0o700}} {
-		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
+		made, err := steady.Make(dir.path, dir.mode)
+		if err != nil {
 			return nil, fmt.Errorf("state folder: %w", err)
 		}
+		_ = made.Close()
 	}
 	if err := config.Trusted(a.config.State); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	lock, err := takeLock(a.path("lock"))
+	lock, err := takeLock(a.config.State)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +97,8 @@ func Open(o Options) (*Agent, error) {
 	return a, nil
 }
 
-// Close gives the state folder back.
-func (a *Agent) Close() error { return a.lock.Close() }
+// Close gives the folders back.
+func (a *Agent) Close() error { return errors.Join(a.leaveFolders(nil), a.lock.Close()) }
 
 func (a *Agent) path(parts ...string) string {
 	return filepath.Join(append([]string{a.config.State}, parts...)...)
@@ -99,14 +111,14 @@ func (a *Agent) take(c *config.Config) error {
 	for i := range c.Certificates {
 		k, err := a.newKeeper(c, &c.Certificates[i], shared)
 		if err != nil {
-			return fmt.Errorf("certificate %s: %w", c.Certificates[i].Name, err)
+			return errors.Join(fmt.Errorf("certificate %s: %w", c.Certificates[i].Name, err), a.leaveFolders(a.all()))
 		}
 		keepers = append(keepers, k)
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.config, a.keepers = c, keepers
-	return nil
+	a.mu.Unlock()
+	return a.leaveFolders(keepers)
 }
 
 func (a *Agent) userAgent() string { return "certwright-agent/" + a.options.Version }
@@ -159,8 +171,9 @@ func (a *Agent) round(ctx context.Context, first bool, metrics string) error {
 		a.tell(ctx, notify.Reloading()...)
 		c, err := a.reload()
 		if err != nil {
-			a.log.Error("the file was read again and is not used", slog.String("error", err.Error()))
-			a.tell(ctx, notify.Ready, notify.Status("the new file has faults and is not used; "+a.summary()))
+			a.refuse(err)
+			a.saveStatus()
+			a.tell(ctx, notify.Ready, notify.Status(a.summary()))
 			continue
 		}
 		stop()
@@ -169,12 +182,31 @@ func (a *Agent) round(ctx context.Context, first bool, metrics string) error {
 		}
 		if err := a.take(c); err != nil {
 			// What was good enough to be read cannot be worked with: go on as before.
-			a.log.Error("the file was read again and is not used", slog.String("error", err.Error()))
+			a.refuse(err)
 			return a.take(a.config)
 		}
+		a.refuse(nil)
 		a.log.Info("the file was read again", slog.Int("certificates", len(c.Certificates)))
 		return nil
 	}
+}
+
+// refuse notes why the file that was read again is not used; nil: it is.
+func (a *Agent) refuse(err error) {
+	why := ""
+	if err != nil {
+		a.log.Error("the file was read again and is not used", slog.String("error", err.Error()))
+		why = source.Words(strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case why == "":
+		a.refusedSince = time.Time{}
+	case a.refusal == "":
+		a.refusedSince = time.Now().UTC()
+	}
+	a.refusal = why
 }
 
 func (a *Agent) reload() (*config.Config, error) {

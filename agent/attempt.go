@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/agent/folder"
@@ -36,6 +37,9 @@ func (k *keeper) attempt(ctx context.Context) error {
 	now := time.Now()
 	if err := k.change(func(r *record) { r.Plan = k.rules.Tried(r.Plan, now) }); err != nil {
 		return k.failed(ctx, fmt.Errorf("the state folder cannot be written to: %w", err))
+	}
+	if err := k.agent.holdFolder(k.folder.Dir); err != nil {
+		return k.failed(ctx, fmt.Errorf("cannot write into %s: %w", k.folder.Dir, err))
 	}
 	if err := k.folder.Ready(); err != nil {
 		return k.failed(ctx, err)
@@ -78,6 +82,9 @@ func (k *keeper) asked(p *pending) source.Request {
 // obtained notes a new certificate.
 func (k *keeper) obtained(h *folder.Held, note string) error {
 	leaf := h.Leaf()
+	if k.before != "" {
+		note, k.before = strings.TrimPrefix(note+"; "+k.before, "; "), ""
+	}
 	k.mu.Lock()
 	k.held = h
 	k.mu.Unlock()

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/certwright/certwright/agent/hook"
-	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/client/steady"
 )
 
 const (
@@ -96,49 +98,65 @@ var signals = map[string]syscall.Signal{
 	"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM,
 }
 
+// signal tells the process that the PID file names. A link is not followed: where its
+// folder is somebody else's, it would lead to another service's file.
 func (k *keeper) signal() error {
-	f, err := client.OpenRegular(k.config.Reload.PIDFile)
+	file := k.config.Reload.PIDFile
+	dir, err := steady.Open(filepath.Dir(file))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	text := make([]byte, maxPIDFile)
-	n, err := f.Read(text)
+	defer func() { _ = dir.Close() }()
+	text, info, err := steady.Read(dir, filepath.Base(file), maxPIDFile)
 	if err != nil {
-		return fmt.Errorf("%s: %w", k.config.Reload.PIDFile, err)
+		return err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || pid <= 1 { // 0 and below are groups, 1 is the system
-		return fmt.Errorf("%s holds no number of a process", k.config.Reload.PIDFile)
+		return fmt.Errorf("%s holds no number of a process", file)
 	}
-	if err := mayName(f, pid); err != nil {
-		return fmt.Errorf("%s: %w", k.config.Reload.PIDFile, err)
+	// From here on it is this process, and no later one with its number.
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		return fmt.Errorf("process %d: %w", pid, err)
 	}
-	if err := syscall.Kill(pid, signals[k.config.Reload.Signal]); errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("%s names process %d, which does not run", k.config.Reload.PIDFile, pid)
+	defer func() { _ = process.Release() }()
+	if err := mayName(info, pid); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if err := process.Signal(signals[k.config.Reload.Signal]); errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("%s names process %d, which does not run", file, pid)
 	} else if err != nil {
 		return err
 	}
 	return nil
 }
 
-// mayName refuses a PID file by which its owner would have root signal a process that
-// is not his.
-func mayName(file *os.File, pid int) error {
-	info, err := file.Stat()
+// mayName refuses a PID file by which another user would have root signal a process that
+// he could not signal himself.
+func mayName(file fs.FileInfo, pid int) error {
+	owner, ok := file.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	if bits := file.Mode().Perm(); bits&0o002 != 0 || bits&0o020 != 0 && owner.Gid != 0 {
+		return fmt.Errorf("it can be written by others (%04o)", bits)
+	}
+	if owner.Uid == 0 {
+		return nil
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("it names process %d, which does not run", pid)
+	}
 	if err != nil {
 		return err
 	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || owner.Uid == 0 && info.Mode()&0o022 == 0 || os.Geteuid() != 0 {
-		return nil
-	}
-	process, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-	if err != nil {
-		return fmt.Errorf("process %d: %w", pid, err)
-	}
-	if of, ok := process.Sys().(*syscall.Stat_t); ok && of.Uid != owner.Uid {
-		return fmt.Errorf("it is of user %d, and process %d of user %d", owner.Uid, pid, of.Uid)
+	_, after, _ := strings.Cut(string(text), "\nUid:")
+	line, _, _ := strings.Cut(after, "\n")
+	users := strings.Fields(line) // real, effective, saved, of the file system
+	if his := strconv.Itoa(int(owner.Uid)); len(users) != 4 || users[0] != his && users[2] != his {
+		return fmt.Errorf("it is of user %d, and process %d is not his", owner.Uid, pid)
 	}
 	return nil
 }

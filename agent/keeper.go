@@ -52,6 +52,7 @@ type keeper struct {
 	roots  *x509.CertPool // nil: those of the system
 	names  []identity.Identifier
 	order  string       // what is wanted, as a digest
+	before string       // why what was in the folder at the start cannot be used
 	expect atomic.Int64 // when the next sign of life is due, Unix seconds
 
 	mu     sync.Mutex // of what follows: the status reads it
@@ -85,24 +86,21 @@ func (a *Agent) newKeeper(c *config.Config, each *config.Certificate, shared *ac
 	if k.roots, err = config.Roots(trust); err != nil {
 		return nil, err
 	}
+	// Another agent's folder is not ours; one that cannot be written to may be later.
+	if err := a.holdFolder(each.Folder); inUse(err) {
+		return nil, err
+	}
 	return k, k.resume()
 }
 
 // resume finds out where the last process was.
 func (k *keeper) resume() error {
 	k.load()
-	held, err := k.folder.Held()
-	if err == nil && held == nil || err == nil && k.folder.Ready() != nil {
-		var adopted *folder.Held
-		if adopted, err = k.folder.Adopt(); adopted != nil {
-			held = adopted
-			k.log.Info("the certificate that was in the folder is kept from now on")
-		}
-	}
+	held, err := k.find()
 	if err != nil {
-		// A damaged certificate is as good as none: a new one takes its place.
+		// What cannot be used is as good as nothing: a new certificate takes its place.
 		k.log.Warn("what is in the folder cannot be used", slog.String("error", err.Error()))
-		k.record.LastError = err.Error()
+		k.record.LastError, k.record.LastErrorAt, k.before = source.Words(err.Error()), time.Now(), source.Words(err.Error())
 	}
 	now := time.Now()
 	if held == nil {
@@ -118,7 +116,7 @@ func (k *keeper) resume() error {
 		return err
 	}
 	if !k.fits() {
-		k.log.Info("the certificate is not what the file asks for: a new one is due")
+		k.log.Info("the certificate is not what the file asks for, or of another CA: a new one is due")
 		k.record.Plan = k.rules.Hurry(k.record.Plan, now)
 	}
 	if !k.folder.Fits() && k.folder.Ready() == nil {
@@ -127,6 +125,23 @@ func (k *keeper) resume() error {
 		}
 	}
 	return nil
+}
+
+// find is the certificate that is in the folder, be it the agent's own or one to take
+// over.
+func (k *keeper) find() (*folder.Held, error) {
+	held, err := k.folder.Held()
+	if err != nil || held != nil && k.folder.Ready() == nil {
+		return held, err
+	}
+	taken, err := k.folder.Adopt(func(h *folder.Held) error {
+		return judge.Found(h.Chain, judge.Want{Public: h.Key.Public(), Names: k.names, Roots: k.roots, Now: time.Now()})
+	})
+	if taken == nil {
+		return held, err
+	}
+	k.log.Info("the certificate that was in the folder is kept from now on")
+	return taken, nil
 }
 
 // settle brings the record in line with the certificate that is held: a process may
@@ -159,10 +174,10 @@ func (k *keeper) fits() bool {
 }
 
 // sameOrder tells whether the certificate held is for the same as is wanted, but for
-// the key. What it was asked for may not be known.
+// the key, and of a CA that is trusted. What it was asked for may not be known.
 func (k *keeper) sameOrder() bool {
 	have, err := identity.CanonicalSet(judge.NamesOf(k.held.Leaf()))
-	return err == nil && slices.Equal(have, k.names) && (k.record.Order == "" || k.record.Order == k.order)
+	return err == nil && judge.Leads(k.held.Chain, k.roots) == nil && slices.Equal(have, k.names) && (k.record.Order == "" || k.record.Order == k.order)
 }
 
 // run keeps the certificate until quit ends. What is under way then is finished,

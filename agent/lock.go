@@ -4,47 +4,152 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
+	"github.com/certwright/certwright/client/steady"
 	"github.com/certwright/certwright/problem"
 )
 
-const reasonRunning = "AGENT_RUNNING"
+const (
+	reasonRunning = "AGENT_RUNNING"
+	reasonFolder  = "AGENT_FOLDER_IN_USE"
+	folderLock    = ".lock" // in a certificate's folder
+	maxHolder     = 8 << 10
+)
 
-// takeLock locks a file that two agents must not share, and writes who has it.
-func takeLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o644) //nolint:gosec // "agent status" of anybody looks at it
+// errLocked is that another process has a lock.
+var errLocked = errors.New("it is locked")
+
+// lockFile locks a file in a folder, which is made if it is not there, and writes who
+// has it. If another process has it, holder is what that has written.
+func lockFile(at *os.Root, name, text string) (f *os.File, holder string, err error) {
+	f, err = at.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644) // anybody may see who has it
+	if errors.Is(err, fs.ErrExist) {
+		f, err = ownFile(at, name)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
+		return nil, "", err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		who, _ := io.ReadAll(io.LimitReader(f, 32))
-		_ = f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("state folder: lock: %w", err)
-		}
-		return nil, &problem.Problem{
-			Kind: problem.Conflict, Reason: reasonRunning, Value: path,
-			Detail: fmt.Sprintf("an agent with this state folder is running (process %s)", strings.TrimSpace(string(who))),
-			Help:   "it renews by itself; stop it first, or use another state folder",
-		}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		who, _ := io.ReadAll(io.LimitReader(f, maxHolder))
+		err, holder = errLocked, strings.TrimSpace(string(who))
 	}
-	err = f.Truncate(0)
 	if err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt([]byte(text+"\n"), 0)
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("state folder: %w", err)
+		return nil, holder, err
+	}
+	return f, "", nil
+}
+
+// ownFile opens a file that is there, to write to it: our own, and no link.
+func ownFile(at *os.Root, name string) (*os.File, error) {
+	seen, err := at.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	stat, ok := seen.Sys().(*syscall.Stat_t)
+	if !seen.Mode().IsRegular() || !steady.Ours(seen) || ok && stat.Nlink > 1 {
+		return nil, fmt.Errorf("%s is there and is not the agent's: remove it", filepath.Join(at.Name(), name))
+	}
+	f, err := at.OpenFile(name, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if have, err := f.Stat(); err != nil || !os.SameFile(seen, have) {
+		_ = f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s was changed meanwhile", filepath.Join(at.Name(), name)))
 	}
 	return f, nil
 }
 
+// takeLock locks the state folder, which two agents must not share.
+func takeLock(state string) (*os.File, error) {
+	at, err := steady.Open(state)
+	if err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	defer func() { _ = at.Close() }()
+	f, holder, err := lockFile(at, "lock", fmt.Sprint(os.Getpid()))
+	if errors.Is(err, errLocked) {
+		return nil, &problem.Problem{
+			Kind: problem.Conflict, Reason: reasonRunning, Value: filepath.Join(state, "lock"),
+			Detail: fmt.Sprintf("an agent with this state folder is running (process %.32s)", holder),
+			Help:   "it renews by itself; stop it first, or use another state folder",
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state folder: lock: %w", err)
+	}
+	return f, nil
+}
+
+// holdFolder locks a certificate's folder, unless this agent has it already: two agents
+// with state folders of their own would publish in turns.
+func (a *Agent) holdFolder(dir string) error {
+	a.holding.Lock()
+	defer a.holding.Unlock()
+	if a.held[dir] != nil {
+		return nil
+	}
+	at, err := steady.Make(dir, 0o755)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = at.Close() }()
+	f, holder, err := lockFile(at, folderLock, fmt.Sprintf("%d %s", os.Getpid(), a.config.State))
+	if errors.Is(err, errLocked) {
+		pid, state, _ := strings.Cut(holder, " ")
+		return &problem.Problem{
+			Kind: problem.Conflict, Reason: reasonFolder, Value: dir,
+			Detail: fmt.Sprintf("another agent keeps the folder %s: process %.32q with the state folder %.512q", dir, pid, state),
+			Help:   "stop it first, or use another folder",
+		}
+	}
+	if err != nil {
+		return err
+	}
+	a.held[dir] = f
+	return nil
+}
+
+// leaveFolders gives back the folders that a configuration does not name; all, if there
+// is none.
+func (a *Agent) leaveFolders(keepers []*keeper) (err error) {
+	a.holding.Lock()
+	defer a.holding.Unlock()
+	named := map[string]bool{}
+	for _, k := range keepers {
+		named[k.folder.Dir] = true
+	}
+	for dir, f := range a.held {
+		if !named[dir] {
+			err = errors.Join(err, f.Close())
+			delete(a.held, dir)
+		}
+	}
+	return err
+}
+
+// inUse tells whether an error is that another agent has a certificate's folder.
+func inUse(err error) bool {
+	var p *problem.Problem
+	return errors.As(err, &p) && p.Reason == reasonFolder
+}
+
 // Running tells whether an agent has the lock of a state folder.
 func Running(state string) bool {
-	f, err := os.Open(state + "/lock")
+	f, err := os.Open(filepath.Join(state, "lock"))
 	if err != nil {
 		return false
 	}

@@ -53,7 +53,9 @@ func (k *keeper) once(ctx context.Context, force bool) (r Result) {
 		k.ask(ctx)
 	}
 	now := time.Now()
-	plan := k.plan()
+	k.mu.Lock()
+	plan, failed := k.record.Plan, k.record.LastError
+	k.mu.Unlock()
 	plan.Retry = time.Time{}
 	next := k.rules.Next(plan, now)
 	switch {
@@ -62,7 +64,7 @@ func (k *keeper) once(ctx context.Context, force bool) (r Result) {
 		r.Obtained = r.Err == nil
 	case !plan.Due.After(now):
 		r.Err = &source.Failure{Err: fmt.Errorf("there were %d attempts already, and it failed last because: %s; the next is at %s, --force makes one now",
-			k.rules.Recent(plan, now), k.record.LastError, next.UTC().Format(time.RFC3339))}
+			k.rules.Recent(plan, now), failed, next.UTC().Format(time.RFC3339))}
 	}
 	if r.Obtained {
 		_ = k.change(func(r *record) { r.HookRetry = time.Time{} })

@@ -93,7 +93,7 @@ type pending struct {
 // pending is the request under way; nil if there is none.
 func (k *keeper) pending() (*pending, error) {
 	p := &pending{}
-	found, err := folder.ReadJSON(k.pendingFile(), p)
+	found, err := folder.ReadSecretJSON(k.pendingFile(), p)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -133,10 +133,10 @@ func (k *keeper) request(ctx context.Context, now time.Time) (*pending, error) {
 	return p, nil
 }
 
-// newPending makes a key, unless the one that is there shall be kept, and a CSR.
+// newPending makes a key, unless the agent's own that is there shall be kept, and a CSR.
 func (k *keeper) newPending(ctx context.Context, now time.Time) (p *pending, err error) {
 	p = &pending{ID: "agent-" + strings.ToLower(rand.Text()), Order: k.order, Made: now}
-	if k.held != nil && k.config.Key.Reuse && keys.Algorithm(k.held.Key.Public()) == k.config.Key.Type {
+	if k.held != nil && k.config.Key.Reuse && !k.held.Adopted && keys.Algorithm(k.held.Key.Public()) == k.config.Key.Type {
 		p.key = k.held.Key
 	} else if p.key, err = client.NewKey(k.config.Key.Type); err != nil {
 		return nil, err

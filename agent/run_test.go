@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/certwright/certwright/agent/agenttest"
 	"github.com/certwright/certwright/agent/config"
 	"github.com/certwright/certwright/agent/folder"
@@ -239,7 +241,7 @@ func TestReload(t *testing.T) {
 		moved := good
 		moved.State = t.TempDir()
 		answers := []func() (*config.Config, error){
-			func() (*config.Config, error) { return nil, errors.New("line 1: nonsense") },
+			func() (*config.Config, error) { return nil, errors.New("line 1: nonsense\nline 2: more") },
 			func() (*config.Config, error) { return &moved, nil },
 			func() (*config.Config, error) { return &good, nil },
 		}
@@ -248,12 +250,48 @@ func TestReload(t *testing.T) {
 		stop := running(t, a)
 		defer stop()
 		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time
+		var since time.Time
 		for want := range 3 {
 			reload <- os.Interrupt
 			synctest.Wait()
-			if got := len(a.Status().Certificates); got != []int{1, 1, 2}[want] {
-				t.Errorf("reload %d: %d certificates", want, got)
+			s, err := ReadStatus(a.config.State, time.Now())
+			if err != nil || len(s.Certificates) != []int{1, 1, 2}[want] {
+				t.Errorf("reload %d: %+v %v", want, s, err)
+				continue
 			}
+			// It says why, and since when: from the first fault to the file that is used.
+			if why := []string{"line 1: nonsense; line 2: more", "state and metrics change with a restart only", ""}[want]; s.Refusal != why ||
+				strings.Contains(a.summary(), "the new file has faults and is not used") != (why != "") {
+				t.Errorf("reload %d: %q, %s", want, s.Refusal, a.summary())
+			}
+			switch want {
+			case 0:
+				since = s.RefusedSince
+			case 1:
+				if since.IsZero() || !s.RefusedSince.Equal(since) {
+					t.Errorf("since %v, and then %v", since, s.RefusedSince)
+				}
+			case 2:
+				if !s.RefusedSince.IsZero() {
+					t.Errorf("since %v", s.RefusedSince)
+				}
+			}
+			registry := prometheus.NewPedanticRegistry()
+			if err := registry.Register(a); err != nil {
+				t.Fatal(err)
+			}
+			all, err := registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, family := range all {
+				if family.GetName() == "certwright_agent_file_refused_seconds" {
+					if value := family.GetMetric()[0].GetGauge().GetValue(); (value == 0) != s.RefusedSince.IsZero() || value > 0 && int64(value) != since.Unix() {
+						t.Errorf("reload %d: the metric is %v", want, value)
+					}
+				}
+			}
+			time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time
 		}
 		if s := a.Status().Certificates[0]; s.State != Valid || len(b.got) != 1 {
 			t.Errorf("%+v", s)
@@ -267,7 +305,7 @@ func TestSignal(t *testing.T) {
 	a := inBubble(t, b, "    reload: {signal: HUP, pid_file: "+dir+"/pid}\n")
 	defer a.Close()
 	k := a.keepers[0]
-	for content, want := range map[string]string{"": "EOF", "x": "no number", "0": "no number", "-1": "no number", "1": "no number", "4194304999": "no", strings.Repeat("9", 40): "no number"} {
+	for content, want := range map[string]string{"": "no number", "x": "no number", "0": "no number", "-1": "no number", "1": "no number", "4194304999": "no", strings.Repeat("9", 40): "too large"} {
 		if err := os.WriteFile(dir+"/pid", []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -28,6 +28,8 @@ type Status struct {
 	Version      string              `json:"version"`
 	PID          int                 `json:"pid"`
 	Updated      time.Time           `json:"updated"`
+	Refusal      string              `json:"file_refused"` // why the file, read again, is not used; "": it is
+	RefusedSince time.Time           `json:"file_refused_since,omitzero"`
 	Certificates []CertificateStatus `json:"certificates"`
 }
 
@@ -117,6 +119,9 @@ func serialOf(leaf *x509.Certificate) string {
 func (a *Agent) Status() Status {
 	now := time.Now()
 	s := Status{Version: a.options.Version, PID: os.Getpid(), Updated: now.UTC()}
+	a.mu.Lock()
+	s.Refusal, s.RefusedSince = a.refusal, a.refusedSince
+	a.mu.Unlock()
 	for _, k := range a.all() {
 		s.Certificates = append(s.Certificates, k.status(now))
 	}
@@ -128,7 +133,7 @@ func (a *Agent) saveStatus() {
 	a.saving.Lock()
 	defer a.saving.Unlock()
 	s := a.Status()
-	said := fmt.Sprint(s.Certificates)
+	said := fmt.Sprint(s.Refusal, s.Certificates)
 	if said == a.said {
 		return
 	}
@@ -156,5 +161,9 @@ func (a *Agent) summary() string {
 			parts = append(parts, fmt.Sprintf("%d %s", count[state], strings.ReplaceAll(state, "_", " ")))
 		}
 	}
-	return strings.Join(parts, ", ") + "; next attempt " + next.Format(time.RFC3339)
+	line := strings.Join(parts, ", ") + "; next attempt " + next.Format(time.RFC3339)
+	if s.Refusal != "" {
+		line = "the new file has faults and is not used; " + line
+	}
+	return line
 }

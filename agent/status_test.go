@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -34,6 +36,50 @@ func TestLock(t *testing.T) {
 	a.Close()
 	if Running(c.State) {
 		t.Error("it has ended")
+	}
+}
+
+// TestFolderLock: two agents with states of their own do not share a certificate's
+// folder: the second one refuses, also when it reads such a file while it runs.
+func TestFolderLock(t *testing.T) {
+	h := newHostile(t)
+	c, second := h.file(t, ""), h.file(t, "")
+	own := second.Certificates[0].Folder
+	a := open(t, c)
+	obtain(t, a)
+	theirs := c.Certificates[0].Folder
+	second.Certificates[0].Folder = theirs
+	want := fmt.Sprintf("another agent keeps the folder %s: process \"%d\" with the state folder %q", theirs, os.Getpid(), c.State)
+	_, err := Open(Options{Config: second, Logger: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || !inUse(err) || IsRunning(err) {
+		t.Errorf("%v; want %s", err, want)
+	}
+	apart := *second
+	apart.Certificates = append([]config.Certificate(nil), second.Certificates...)
+	apart.Certificates[0].Folder = own
+	b := open(t, &apart)
+	if err := b.take(second); !inUse(err) {
+		t.Error(err)
+	}
+	obtain(t, b)
+	a.Close()
+	if err := b.take(second); err != nil {
+		t.Error(err)
+	}
+	// What it has left is free; a link there is no lock, and what it leads to stays.
+	c.Certificates[0].Folder = own
+	open(t, c).Close()
+	victim := filepath.Join(t.TempDir(), "victim")
+	lock := filepath.Join(own, ".lock")
+	if err := errors.Join(os.WriteFile(victim, []byte("theirs"), 0o600), os.Remove(lock), os.Symlink(victim, lock)); err != nil {
+		t.Fatal(err)
+	}
+	a = open(t, c)
+	if r := obtain(t, a); r.Err == nil || !strings.Contains(r.Err.Error(), lock+" is there and is not the agent's") {
+		t.Error(r.Err)
+	}
+	if text, err := os.ReadFile(victim); err != nil || string(text) != "theirs" {
+		t.Errorf("%q %v", text, err)
 	}
 }
 

@@ -10,14 +10,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/certwright/certwright/client/schedule"
-	"github.com/certwright/certwright/plainfile"
+	"github.com/certwright/certwright/client/steady"
 )
 
 const (
@@ -28,30 +26,28 @@ const (
 )
 
 // find takes up the certificate in the folder, if it is what is wished for and not past
-// its end. A file that others can read is an error: so is its key.
+// its end. A file that others could have read or written is an error: its key is theirs.
 func (k *Keeper) find() error {
 	if k.wish.Folder == "" {
 		return nil
 	}
-	path := filepath.Join(k.wish.Folder, fileName)
-	f, err := plainfile.Open(path)
+	root, err := steady.Open(k.wish.Folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only read
-	info, err := f.Stat()
+	defer root.Close() //nolint:errcheck // only read
+	text, info, err := steady.Read(root, fileName, maxFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, steady.ErrTooLarge) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s holds a private key and has the permissions %o: remove it, its key was readable by others", path, info.Mode().Perm())
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return err
+	if err := steady.Secret(info); err != nil {
+		return fmt.Errorf("%s holds a private key, and %w: remove it", filepath.Join(k.wish.Folder, fileName), err)
 	}
 	k.take(text, info.ModTime())
 	return nil
@@ -99,7 +95,7 @@ func (w *Wish) tag() string {
 }
 
 // keep writes the certificate into the folder: the file is there whole, or as it was.
-func (w *Wish) keep(h *held) (err error) {
+func (w *Wish) keep(h *held) error {
 	if w.Folder == "" {
 		return nil
 	}
@@ -107,30 +103,12 @@ func (w *Wish) keep(h *held) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(w.Folder, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(w.Folder, ".identity-*") // mode 0600
+	root, err := steady.Make(w.Folder, 0o700)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), filepath.Join(w.Folder, fileName)); err != nil {
-		return err
-	}
-	d, err := os.Open(w.Folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	defer root.Close() //nolint:errcheck // what was done is durable
+	return steady.Replace(root, fileName, steady.Plain(text, 0o600))
 }
 
 // The blocks that a kept identity has besides its key and certificates.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,12 +65,22 @@ func TestFolder(t *testing.T) {
 				t.Errorf("%s: %d signed", name, p.signs-signs)
 			}
 		}
-		if err := os.Chmod(path, 0o640); err != nil {
-			t.Fatal(err)
+		refused := func(name, want string, change error) {
+			t.Helper()
+			if change != nil {
+				t.Fatal(name, change)
+			}
+			if _, err := open(t.Context(), wish, p, schedule.Rules{}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
-		if _, err := open(t.Context(), wish, p, schedule.Rules{}); err == nil || !strings.Contains(err.Error(), "readable by others") {
-			t.Errorf("open permissions: %v", err)
+		refused("open permissions", "readable by others", os.Chmod(path, 0o640))
+		if os.Geteuid() == 0 {
+			refused("another user's", "of another user", errors.Join(os.Chmod(path, 0o600), os.Chown(path, 65534, 65534)))
 		}
+		elsewhere := filepath.Join(t.TempDir(), "x")
+		refused("a link", "not a regular file", errors.Join(os.WriteFile(elsewhere, good, 0o600), os.Remove(path), os.Symlink(elsewhere, path)))
+		refused("a pipe", "not a regular file", errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)))
 		// A folder that cannot be written is told, and the certificate is used.
 		wish.Folder = path // a file
 		if _, err := open(t.Context(), wish, p, schedule.Rules{}); err == nil {

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,16 +151,34 @@ func (h *agentHost) leaf() *x509.Certificate {
 	return pair.Leaf
 }
 
-const agentNginx = `daemon off; pid nginx.pid; error_log stderr notice; %s worker_processes 1;
-events {}
-http {
-  access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
-  server { listen %s ssl; ssl_certificate %s/fullchain.pem; ssl_certificate_key %s/key.pem; return 200; }
+// nginxConf is a whole configuration around the server block of docs/workloads.md, with
+// the test's own address and folders.
+func nginxConf(t *testing.T, h *agentHost, address string) string {
+	t.Helper()
+	page, err := os.ReadFile("../docs/workloads.md")
+	check(t, err)
+	_, after, _ := strings.Cut(string(page), "```nginx\n")
+	block, _, found := strings.Cut(after, "```")
+	for from, to := range map[string]string{
+		"listen 443 ssl;": "listen " + address + " ssl; return 200;", "/var/lib/certwright-agent/certificates/web/": filepath.Join(h.dir, "web") + "/",
+		"/etc/certwright/root.crt": filepath.Join(h.dir, "root.crt"), "server_name web.team-a.internal": "server_name web.agent.internal",
+	} {
+		if !found || !strings.Contains(block, from) {
+			t.Fatalf("the page has no %s", from)
+		}
+		block = strings.ReplaceAll(block, from, to)
+	}
+	user := ""
+	if os.Geteuid() == 0 { // as distributions do: only the first process is root
+		user = "user nobody nogroup; "
+	}
+	return user + "daemon off; pid nginx.pid; error_log stderr notice; worker_processes 1;\nevents {}\nhttp {\n" +
+		"access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\n" + block + "}\n"
 }
-`
 
-// TestAgentNginx: nginx serves the certificate of the agent; each time the agent has
-// renewed it, the hook reloads nginx, and nginx serves the new one.
+// TestAgentNginx: nginx serves the certificate of the agent, as docs/workloads.md has it, to
+// clients with a certificate of the CA; each time the agent has renewed it, the hook
+// reloads nginx, and nginx serves the new one.
 func TestAgentNginx(t *testing.T) {
 	s := newServer(t)
 	s.start()
@@ -171,14 +189,9 @@ func TestAgentNginx(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "nginx.conf")
 	s.shortLived("15s")
 	h := newAgentHost(t, s, fmt.Sprintf("    hook: {command: [%s, -p, %s, -c, %s, -s, reload]}\n", nginx, filepath.Dir(conf), conf))
-	user := ""
-	if os.Geteuid() == 0 {
-		user = "user root;"
-	}
 	var address string
 	s.freeAddrs(&address)
-	web := filepath.Join(h.dir, "web")
-	check(t, writeFile(conf, fmt.Sprintf(agentNginx, user, address, web, web)))
+	check(t, writeFile(conf, nginxConf(t, h, address)))
 	// The first certificate is there before nginx starts. Its hook finds no nginx, and says so.
 	if r := s.run(h.dir, "agent", "obtain", "--config", h.file); r.code != 1 || !strings.Contains(r.stderr, "hook: ") {
 		t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
@@ -193,14 +206,27 @@ func TestAgentNginx(t *testing.T) {
 	}()
 	h.run()
 	roots := s.roots()
+	// The answer's status, and the serial of what nginx serves; 0: there is none now.
+	ask := func(own ...tls.Certificate) (int, string) {
+		c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+			DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "web.agent.internal", Certificates: own},
+		}}
+		answer, err := c.Get("https://" + address)
+		if err != nil {
+			return 0, ""
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode, answer.TLS.PeerCertificates[0].SerialNumber.Text(16)
+	}
 	served := func() string {
-		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{RootCAs: roots, ServerName: "web.agent.internal"}}
-		conn, err := d.Dial("tcp", address)
+		own, err := tls.LoadX509KeyPair(filepath.Join(h.dir, "web", "fullchain.pem"), filepath.Join(h.dir, "web", "key.pem"))
 		if err != nil {
 			return ""
 		}
-		defer conn.Close()
-		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Text(16)
+		if status, serial := ask(own); status == http.StatusOK {
+			return serial
+		}
+		return ""
 	}
 	seen := map[string]bool{}
 	h.until("nginx serves three certificates, one after the other\n"+said.String(), func() bool {
@@ -209,6 +235,7 @@ func TestAgentNginx(t *testing.T) {
 		}
 		return len(seen) >= 3
 	})
+	h.until("a client without a certificate is refused", func() bool { status, _ := ask(); return status == http.StatusBadRequest })
 	if list := s.must(h.dir, "cert", "list", "-o", "json"); strings.Count(list, "web.agent.internal") < 3 {
 		t.Errorf("the server knows of fewer:\n%s", list)
 	}

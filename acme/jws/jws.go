@@ -2,10 +2,6 @@ package jws
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -42,7 +38,8 @@ type Message struct {
 	Nonce     string           // base64url; empty if the use has none
 	URL       string
 	Payload   []byte // empty for POST-as-GET
-	compact   string
+	input     string // the JWS Signing Input (RFC 7515 §2)
+	signature []byte
 }
 
 // AlgorithmError says that the algorithm is not accepted, or not with the key.
@@ -84,11 +81,11 @@ func Parse(data []byte, use Use) (*Message, error) {
 	if err != nil {
 		return nil, errors.New("the protected header is not base64url")
 	}
-	m := &Message{compact: protected + "." + payload + "." + signature}
+	m := &Message{input: protected + "." + payload}
 	if m.Payload, err = base64.RawURLEncoding.Strict().DecodeString(payload); err != nil {
 		return nil, errors.New("the payload is not base64url")
 	}
-	if raw, err := base64.RawURLEncoding.Strict().DecodeString(signature); err != nil || len(raw) == 0 {
+	if m.signature, err = base64.RawURLEncoding.Strict().DecodeString(signature); err != nil || len(m.signature) == 0 {
 		return nil, errors.New("the signature is not base64url, or is empty")
 	}
 	return m, m.readHeader(text, use)
@@ -218,49 +215,6 @@ func ParseKey(data []byte) (*jose.JSONWebKey, error) {
 		return nil, errors.New("the JWK is not a public key")
 	}
 	return &key, nil
-}
-
-// CheckAlgorithm returns an *AlgorithmError unless the algorithm is the one for
-// the public key: one key type or curve, one algorithm.
-func (m *Message) CheckAlgorithm(key crypto.PublicKey) error {
-	fitting := ""
-	switch k := key.(type) {
-	case *ecdsa.PublicKey:
-		switch k.Curve {
-		case elliptic.P256():
-			fitting = "ES256"
-		case elliptic.P384():
-			fitting = "ES384"
-		default: // keys.CheckPublic refuses the key, with a better reason
-			return nil
-		}
-	case ed25519.PublicKey:
-		fitting = "EdDSA"
-	case *rsa.PublicKey:
-		fitting = "RS256"
-	}
-	if m.Algorithm != fitting {
-		return &AlgorithmError{m.Algorithm, []string{fitting}}
-	}
-	return nil
-}
-
-// Verify verifies the signature by a public key, or for Binding by the octets of
-// the HMAC key. The error is an *AlgorithmError or ErrSignature.
-func (m *Message) Verify(key any) error {
-	if _, symmetric := key.([]byte); !symmetric {
-		if err := m.CheckAlgorithm(key); err != nil {
-			return err
-		}
-	}
-	signed, err := jose.ParseSignedCompact(m.compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(m.Algorithm)})
-	if err != nil {
-		return ErrSignature
-	}
-	if _, err := signed.Verify(key); err != nil {
-		return ErrSignature
-	}
-	return nil
 }
 
 // Thumbprint is the RFC 7638 thumbprint of a public key with SHA-256.

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/certwright/certwright/agent/folder"
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxEAB is the largest file of an EAB key that is read, in bytes.
@@ -46,7 +46,7 @@ func (a *account) GetPrivateKey() crypto.PrivateKey { return a.key }
 func (s *Source) account(ctx context.Context) (*account, error) {
 	sum := sha256.Sum256([]byte(s.Config.Directory))
 	a := &account{email: s.Config.Email, file: filepath.Join(s.State, hex.EncodeToString(sum[:8])+".json")}
-	found, err := folder.ReadJSON(a.file, a)
+	found, err := folder.ReadSecretJSON(a.file, a)
 	if err != nil {
 		return nil, fmt.Errorf("ACME account: %w", err)
 	}
@@ -92,12 +92,7 @@ func (s *Source) register(c *lego.Client, a *account) error {
 }
 
 func readEAB(file string) (string, error) {
-	f, err := client.OpenRegular(file)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxEAB))
+	text, err := plainfile.Read(file, maxEAB)
 	if err != nil {
 		return "", err
 	}

@@ -11,12 +11,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/certwright/certwright/agent/hook"
+	"github.com/certwright/certwright/client/steady"
 )
 
 const (
@@ -73,7 +73,8 @@ func (r *responder) CleanUp(_, _, _ string) error {
 	return r.server.Close()
 }
 
-// webroot puts files where a web server finds them.
+// webroot puts files where a web server finds them. Others may write there, too: no
+// link in it is followed, and what is there already is not written to.
 type webroot struct{ dir string }
 
 // Present implements challenge.Provider.
@@ -81,19 +82,17 @@ func (w *webroot) Present(_, token, keyAuth string) error {
 	if err := checkToken(token, keyAuth); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(w.dir)
+	err := w.inside(true, func(at *os.Root) error {
+		if err := removed(at, token); err != nil {
+			return err
+		}
+		// Whatever the umask is: the web server is another user.
+		return steady.Create(at, token, steady.Plain([]byte(keyAuth), 0o644))
+	})
 	if err != nil {
 		return fmt.Errorf("acme.webroot: %w", err)
 	}
-	defer func() { _ = root.Close() }()
-	if err := root.MkdirAll(wellKnown, 0o755); err != nil {
-		return fmt.Errorf("acme.webroot: %w", err)
-	}
-	file := path.Join(wellKnown, token)
-	if err := root.WriteFile(file, []byte(keyAuth), 0o644); err != nil {
-		return fmt.Errorf("acme.webroot: %w", err)
-	}
-	return root.Chmod(file, 0o644) // whatever the umask is: the web server is another user
+	return nil
 }
 
 // CleanUp implements challenge.Provider.
@@ -101,12 +100,35 @@ func (w *webroot) CleanUp(_, token, keyAuth string) error {
 	if err := checkToken(token, keyAuth); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(w.dir)
+	return w.inside(false, func(at *os.Root) error { return removed(at, token) })
+}
+
+// inside does something in the folder of the challenges, which is made if that is
+// wanted.
+func (w *webroot) inside(made bool, do func(*os.Root) error) error {
+	top, err := steady.Open(w.dir)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
-	if err := root.Remove(path.Join(wellKnown, token)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	defer func() { _ = top.Close() }()
+	at := top
+	for name := range strings.SplitSeq(wellKnown, "/") {
+		next, err := steady.Inside(at, name)
+		if made && errors.Is(err, fs.ErrNotExist) {
+			next, err = steady.New(at, name, 0o755)
+		}
+		if err != nil {
+			return err
+		}
+		defer func() { _ = next.Close() }()
+		at = next
+	}
+	return do(at)
+}
+
+// removed removes a file; that it is not there is no error.
+func removed(at *os.Root, name string) error {
+	if err := at.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -161,7 +161,8 @@ type Hook struct {
 type Reload struct {
 	// HUP, USR1, USR2, INT or TERM.
 	Signal string `json:"signal"`
-	// File with the number of the process.
+	// File with the number of the process, no link. Of a file of another user's root tells
+	// only processes that he may tell himself; one that others can write is refused.
 	PIDFile string `json:"pid_file"`
 }
 

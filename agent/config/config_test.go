@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -167,6 +169,19 @@ func TestLoad(t *testing.T) {
 	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("a huge file: %v", err)
 	}
+	// Nobody ever writes to a pipe.
+	if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func() error{
+		"the file":         func() error { _, err := Load(file); return err },
+		"roots":            func() error { _, err := Roots(file); return err },
+		"the state folder": func() error { _, err := StateOf(file); return err },
+	} {
+		if err := read(); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func FuzzParse(f *testing.F) {
@@ -178,4 +193,21 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q was read to %+v", data, c)
 		}
 	})
+}
+
+// TestStateOf: the state folder of a file that cannot be read as a whole.
+func TestStateOf(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.yaml")
+	for text, want := range map[string]string{
+		"state: /var/x\nnonsense": "/var/x", "server: [\nstate: 'in here' # so\n": filepath.Join(dir, "in here"), "state: \"x\"": filepath.Join(dir, "x"),
+		"": "/var/lib/certwright-agent", "certificates:\n- state: x\n": "/var/lib/certwright-agent", "state:\n": "/var/lib/certwright-agent",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := StateOf(file); err != nil || got != want {
+			t.Errorf("%q: %q %v, want %q", text, got, err, want)
+		}
+	}
 }

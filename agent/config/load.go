@@ -4,9 +4,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/policy/strict"
@@ -19,19 +19,32 @@ const maxFile = 1 << 20
 // Load reads and checks the file. The error joins all faults, one line each, with
 // file, line and key.
 func Load(file string) (*Config, error) {
-	f, err := plainfile.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("agent file: %w", err)
-	}
-	defer func() { _ = f.Close() }()
 	if err := Trusted(file); err != nil { // it names programs that are run
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := plainfile.Read(file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
 	return Parse(file, data)
+}
+
+var stateLine = regexp.MustCompile(`(?m)^state:[ \t]+["']?([^"'#\r\n]*[^"'#\s])`)
+
+// StateOf is the state folder that a file with faults names, as far as can be seen: who
+// asks how a running agent stands is not to be kept from it by them.
+func StateOf(file string) (string, error) {
+	data, err := plainfile.Read(file, maxFile)
+	if err != nil {
+		return "", err
+	}
+	var c Config
+	c.SetDefaults()
+	if named := stateLine.FindSubmatch(data); named != nil {
+		c.State = string(named[1])
+	}
+	dir, err := filepath.Abs(filepath.Dir(file))
+	return absolute(dir, c.State), err
 }
 
 // Parse is Load of a file's content. Paths in it are relative to the file's folder.

@@ -4,12 +4,14 @@ import (
 	"os"
 	"path"
 	"syscall"
+
+	"github.com/certwright/certwright/client/steady"
 )
 
 // Fits tells whether the present generation has the files, permissions and owners
 // that are wanted. If it has not, Publish makes one of the same certificate.
 func (f *Folder) Fits() bool {
-	root, err := os.OpenRoot(f.Dir)
+	root, err := steady.Open(f.Dir)
 	if err != nil {
 		return false
 	}

@@ -31,6 +31,7 @@ import (
 	"strings"
 
 	"github.com/certwright/certwright/agent/config"
+	"github.com/certwright/certwright/client/steady"
 )
 
 // The names in a folder besides those of the files.
@@ -71,18 +72,9 @@ func (f *Folder) Path(name string) string {
 	return filepath.Join(f.Dir, name)
 }
 
-// open makes the folder if it is not there.
-func (f *Folder) open() (*os.Root, error) {
-	if _, err := os.Stat(f.Dir); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(f.Dir, 0o755); err != nil { //nolint:gosec // names are no secret; each file has permissions of its own
-			return nil, err
-		}
-		if err := syncDir(filepath.Dir(f.Dir)); err != nil {
-			return nil, err
-		}
-	}
-	return os.OpenRoot(f.Dir)
-}
+// open makes the folder if it is not there. All may look into it: names are no secret,
+// and each file has permissions of its own.
+func (f *Folder) open() (*os.Root, error) { return steady.Make(f.Dir, 0o755) }
 
 // Ready makes sure, before anything is asked for, that it can be kept: the folder
 // can be written to, and nothing of others stands where the links go. What has the
@@ -93,13 +85,17 @@ func (f *Folder) Ready() error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
+	return f.ready(root)
+}
+
+func (f *Folder) ready(root *os.Root) error {
 	if err := writable(root); err != nil {
 		return fmt.Errorf("cannot write into %s: %w", f.Dir, err)
 	}
 	for _, name := range append(f.names(), current) {
 		target, err := root.Readlink(name)
 		ours := err == nil && (strings.HasPrefix(target, current+"/") || name == current && strings.HasPrefix(target, prefix))
-		if !ours && !errors.Is(err, fs.ErrNotExist) {
+		if !ours && !errors.Is(err, fs.ErrNotExist) && !isAside(root, name) {
 			return fmt.Errorf("%s is there and is not the agent's: move it away, or choose another folder or name", f.Path(name))
 		}
 	}
@@ -109,16 +105,13 @@ func (f *Folder) Ready() error {
 func writable(root *os.Root) error {
 	const probe = ".probe"
 	_ = root.Remove(probe)
-	file, err := root.OpenFile(probe, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Close(), root.Remove(probe))
+	return errors.Join(steady.Create(root, probe, steady.Plain(nil, 0o600)), root.Remove(probe))
 }
 
-// Held is the present certificate with its key; nil if there is none.
+// Held is the present certificate with its key; nil if there is none. One that others
+// could have put there, or whose key they could have read, is an error.
 func (f *Folder) Held() (*Held, error) {
-	root, err := os.OpenRoot(f.Dir)
+	root, err := steady.Open(f.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -126,12 +119,34 @@ func (f *Folder) Held() (*Held, error) {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	data, err := readAll(root, current+"/"+held)
+	return f.held(root)
+}
+
+func (f *Folder) held(root *os.Root) (*Held, error) {
+	generation, err := root.Readlink(current)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && !strings.HasPrefix(generation, prefix) {
+		err = fmt.Errorf("current leads to %.256q, which is not the agent's", generation)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Dir, err)
+	}
+	inside, err := steady.Inside(root, generation)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Dir, err)
+		return nil, err
+	}
+	defer func() { _ = inside.Close() }()
+	data, _, err := steady.ReadSecret(inside, held, maxHeld)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	h, err := ParseHeld(data)
 	if err != nil {
@@ -142,19 +157,22 @@ func (f *Folder) Held() (*Held, error) {
 
 // Publish makes h the present certificate. When it returns, that is durable.
 func (f *Folder) Publish(h *Held) error {
-	if err := f.Ready(); err != nil {
-		return err
-	}
 	root, err := f.open()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = root.Close() }()
+	if err := f.ready(root); err != nil {
+		return err
+	}
 	// The links lead nowhere yet, or to the generation before.
-	if err := f.links(root); err != nil {
+	if err := f.links(root, fs.ErrNotExist); err != nil {
 		return err
 	}
 	if err := f.swap(root, h); err != nil {
+		return err
+	}
+	if err := f.links(root, nil); err != nil {
 		return err
 	}
 	return f.tidy(root)
@@ -165,16 +183,15 @@ func (f *Folder) swap(root *os.Root, h *Held) error {
 	if err := root.RemoveAll(building); err != nil {
 		return err
 	}
-	if err := root.Mkdir(building, 0o755); err != nil {
+	inside, err := steady.New(root, building, 0o755)
+	if err != nil {
 		return err
 	}
-	if err := root.Chmod(building, 0o755); err != nil { // whatever the umask is
+	defer func() { _ = inside.Close() }()
+	if err := f.fill(inside, h); err != nil {
 		return err
 	}
-	if err := f.fill(root, h); err != nil {
-		return err
-	}
-	if err := syncFolder(root, building); err != nil {
+	if err := steady.Sync(inside); err != nil {
 		return err
 	}
 	generations, err := generationsOf(root)
@@ -188,26 +205,47 @@ func (f *Folder) swap(root *os.Root, h *Held) error {
 	if err := root.Rename(building, nameOf(next)); err != nil {
 		return err
 	}
-	if err := syncFolder(root, "."); err != nil {
+	if err := same(root, nameOf(next), inside); err != nil {
+		return err
+	}
+	if err := steady.Sync(root); err != nil {
 		return err
 	}
 	if err := relink(root, nameOf(next), current); err != nil {
 		return err
 	}
-	return syncFolder(root, ".")
+	return steady.Sync(root)
 }
 
-// links makes those that are missing.
-func (f *Folder) links(root *os.Root) error {
+// same is nil if the name is that of the folder inside.
+func same(root *os.Root, name string, inside *os.Root) error {
+	named, err := root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if own, err := inside.Stat("."); err != nil || !os.SameFile(named, own) {
+		return errors.Join(err, fmt.Errorf("somebody else has changed %s in %s meanwhile", name, root.Name()))
+	}
+	return nil
+}
+
+// links makes the links, in the place of files that are set aside, too. Only: just
+// those whose name is free.
+func (f *Folder) links(root *os.Root, only error) error {
+	changed := false
 	for _, name := range f.names() {
-		if _, err := root.Readlink(name); err == nil {
+		if _, err := root.Readlink(name); err == nil || only != nil && !errors.Is(err, only) {
 			continue
 		}
 		if err := relink(root, path.Join(current, name), name); err != nil {
 			return err
 		}
+		changed = true
 	}
-	return syncFolder(root, ".")
+	if !changed {
+		return nil
+	}
+	return steady.Sync(root)
 }
 
 // relink puts a link in the place of what has its name.
@@ -274,14 +312,6 @@ func list(root *os.Root) ([]string, error) {
 	}
 	defer func() { _ = dir.Close() }()
 	return dir.Readdirnames(-1)
-}
-
-func syncFolder(root *os.Root, name string) error {
-	dir, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Leaf is the certificate itself.

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,6 +125,8 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+func fine(*folder.Held) error { return nil }
+
 // TestAdopt: a certificate that is there as plain files is taken over.
 func TestAdopt(t *testing.T) {
 	ca := agenttest.New(t)
@@ -142,7 +145,7 @@ func TestAdopt(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, file), data, 0o600))
 		}
 		f := all(dir)
-		got, err := f.Adopt()
+		got, err := f.Adopt(fine)
 		if err != nil || got == nil || got.ID() != h.ID() {
 			t.Errorf("%s: %v %v", name, got, err)
 			continue
@@ -154,7 +157,7 @@ func TestAdopt(t *testing.T) {
 		// A crash in the middle has left one plain file: the same again mends it.
 		must(t, os.Remove(filepath.Join(dir, "key.pem")))
 		must(t, os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600))
-		if _, err := f.Adopt(); err != nil || f.Ready() != nil {
+		if _, err := f.Adopt(fine); err != nil || f.Ready() != nil {
 			t.Errorf("%s: again: %v %v", name, err, f.Ready())
 		}
 		must(t, f.Publish(ca.Held("web.internal")))
@@ -164,11 +167,96 @@ func TestAdopt(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), other, 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "fullchain.pem"), full, 0o600))
-	if _, err := all(dir).Adopt(); err == nil || !strings.Contains(err.Error(), "not the certificate's") {
+	if _, err := all(dir).Adopt(fine); err == nil || !strings.Contains(err.Error(), "not the certificate's") {
 		t.Errorf("another key: %v", err)
 	}
-	if h, err := all(t.TempDir()).Adopt(); h != nil || err != nil {
+	if h, err := all(t.TempDir()).Adopt(fine); h != nil || err != nil {
 		t.Errorf("an empty folder: %v %v", h, err)
+	}
+}
+
+// TestRefused: files that are not taken over stay until a new certificate takes their
+// place, and then under a second name; a process that dies in between is gone on from.
+func TestRefused(t *testing.T) {
+	ca, dir := agenttest.New(t), t.TempDir()
+	theirs, ours := ca.Held("web.internal"), ca.Held("web.internal")
+	key, err := client.EncodeKey(theirs.Key)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "fullchain.pem"), agenttest.PEM(theirs.Chain...), 0o644))
+	f := all(dir)
+	no := errors.New("not what is wanted")
+	for range 2 {
+		h, err := f.Adopt(func(*folder.Held) error { return no })
+		var refused *folder.Refused
+		if h != nil || !errors.As(err, &refused) || !errors.Is(err, no) || refused.Kept != filepath.Join(dir, ".aside") {
+			t.Fatalf("%v %v", h, err)
+		}
+		must(t, f.Ready())
+	}
+	if !bytes.Equal(read(t, dir, "key.pem"), key) {
+		t.Error("the key has gone")
+	}
+	// It died after the first link: the key is the new one, the chain the old one.
+	must(t, f.Publish(ours))
+	must(t, os.Remove(filepath.Join(dir, "fullchain.pem")))
+	must(t, os.Link(filepath.Join(dir, ".aside", "fullchain.pem"), filepath.Join(dir, "fullchain.pem")))
+	if f.Fits() {
+		t.Error("a file of others fits")
+	}
+	must(t, f.Ready())
+	must(t, f.Publish(ours))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "fullchain.pem"), filepath.Join(dir, "key.pem"))
+	if err != nil || !bytes.Equal(pair.Certificate[0], ours.Leaf().Raw) || !f.Fits() {
+		t.Error(err)
+	}
+	if !bytes.Equal(read(t, dir, ".aside", "key.pem"), key) {
+		t.Error("the old key is not kept")
+	}
+	// Another file under the name is not the one that is kept.
+	must(t, os.Remove(filepath.Join(dir, "key.pem")))
+	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600))
+	if err := f.Ready(); err == nil {
+		t.Error("a new file of others may be replaced")
+	}
+}
+
+// TestUmask: whatever the umask is, who shall read the key gets to it.
+func TestUmask(t *testing.T) {
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	dir := filepath.Join(t.TempDir(), "state", "web")
+	f := all(dir)
+	f.Mode = 0o640
+	must(t, f.Publish(agenttest.New(t).Held("web.internal")))
+	for name, want := range map[string]fs.FileMode{"..": 0o755, ".": 0o755, "current/.": 0o755, "key.pem": 0o640, "cert.pem": 0o644, "current/.held.pem": 0o600} {
+		if info, err := os.Stat(dir + "/" + name); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v %v", name, info.Mode(), err)
+		}
+	}
+}
+
+// TestSwapped: a link that another user has put in the place of the folder, or of one
+// above it, is not followed.
+func TestSwapped(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // only root can be led by another user's link to where he may not write himself
+	}
+	h := agenttest.New(t).Held("web.internal")
+	for _, below := range []string{"", "web"} {
+		dir, outside := t.TempDir(), t.TempDir()
+		must(t, os.Symlink(outside, filepath.Join(dir, "link")))
+		must(t, os.Lchown(filepath.Join(dir, "link"), 65534, 65534))
+		f := all(filepath.Join(dir, "link", below))
+		if err := f.Publish(h); err == nil || !strings.Contains(err.Error(), "it is not followed") {
+			t.Error(err)
+		}
+		if _, err := f.Held(); err == nil {
+			t.Error("it was read")
+		}
+		if entries, err := os.ReadDir(outside); err != nil || len(entries) > 0 {
+			t.Errorf("outside has %v %v", entries, err)
+		}
 	}
 }
 

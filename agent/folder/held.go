@@ -10,12 +10,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
 
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/client/steady"
 )
 
 // maxChain is how many certificates a chain may have.
@@ -25,7 +25,12 @@ const maxChain = 10
 type Held struct {
 	Key   crypto.Signer
 	Chain []*x509.Certificate // its own first, then those of its issuers, without the root
+	// Adopted: others made the key, and it is used for no other certificate.
+	Adopted bool
 }
+
+// adopted begins the agent's own copy of a certificate with such a key.
+const adopted = "The key was not made by the agent.\n"
 
 // ID is the SHA-256 of the certificate's DER, as the API names it.
 func (h *Held) ID() string {
@@ -51,7 +56,7 @@ func Matches(key crypto.Signer, leaf *x509.Certificate) bool {
 // ParseHeld reads a key and certificates in PEM, in any order but that of the
 // chain.
 func ParseHeld(data []byte) (*Held, error) {
-	h := &Held{}
+	h := &Held{Adopted: bytes.HasPrefix(data, []byte(adopted))}
 	for rest := data; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
@@ -123,7 +128,7 @@ func chainPEM(chain []*x509.Certificate) []byte {
 }
 
 // fill writes the files of one generation.
-func (f *Folder) fill(root *os.Root, h *Held) error {
+func (f *Folder) fill(inside *os.Root, h *Held) error {
 	key, err := client.EncodeKey(h.Key)
 	if err != nil {
 		return err
@@ -131,9 +136,11 @@ func (f *Folder) fill(root *os.Root, h *Held) error {
 	cert, chain := chainPEM(h.Chain[:1]), chainPEM(h.Chain[1:])
 	full := slices.Concat(cert, chain)
 	all := slices.Concat(key, full)
-	own := *f
-	own.UID, own.GID = -1, -1
-	if err := own.put(root, held, all, 0o600); err != nil {
+	own := all
+	if h.Adopted {
+		own = slices.Concat([]byte(adopted), all)
+	}
+	if err := steady.Create(inside, held, steady.Plain(own, 0o600)); err != nil {
 		return err
 	}
 	for _, file := range []struct {
@@ -150,43 +157,11 @@ func (f *Folder) fill(root *os.Root, h *Held) error {
 		if file.name == "" {
 			continue
 		}
-		if err := f.put(root, file.name, file.data, file.mode); err != nil {
+		if err := steady.Create(inside, file.name, steady.File{Data: file.data, Mode: file.mode, UID: f.UID, GID: f.GID}); err != nil {
 			return fmt.Errorf("%s: %w", f.Path(file.name), err)
 		}
 	}
 	return nil
-}
-
-// put writes one file of the generation that is built, durably.
-func (f *Folder) put(root *os.Root, name string, data []byte, mode fs.FileMode) error {
-	file, err := root.OpenFile(building+"/"+name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err == nil && (f.UID >= 0 || f.GID >= 0) {
-		err = file.Chown(f.UID, f.GID)
-	}
-	if err == nil {
-		err = file.Chmod(mode)
-	}
-	return errors.Join(err, file.Sync(), file.Close())
-}
-
-func readAll(root *os.Root, name string) ([]byte, error) {
-	file, err := root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxHeld {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", name, maxHeld)
-	}
-	return io.ReadAll(io.LimitReader(file, maxHeld))
 }
 
 // blocks are the PEM blocks of a text, each in canonical form.
@@ -206,4 +181,13 @@ func blocks(text []byte) []string {
 		block.Headers = nil
 		all = append(all, string(pem.EncodeToMemory(block)))
 	}
+}
+
+// blocks are those of the key and of the certificates.
+func (h *Held) blocks() []string {
+	key, err := client.EncodeKey(h.Key)
+	if err != nil {
+		return nil
+	}
+	return append(blocks(key), blocks(chainPEM(h.Chain))...)
 }

@@ -1,6 +1,8 @@
 // Package hook runs the programs that an admin has named: after a renewal, for a
 // token, for a DNS record. There is no shell, the environment is a clean one, the
-// time and what is printed are limited, and what a program has started ends with it.
+// time and what is printed are limited, and what a program has started ends with it,
+// unless that has left its process group (setsid): so do daemons that a hook restarts,
+// and they are meant to stay.
 package hook
 
 import (

@@ -100,6 +100,38 @@ func TestTime(t *testing.T) {
 	}
 }
 
+// TestDaemon: what leaves the hook's process group, as a daemon that it starts does, is
+// not ended with it, nor at its time limit; that it holds the hook's output stops
+// nobody.
+func TestDaemon(t *testing.T) {
+	for name, script := range map[string]string{
+		"after its end": "setsid sh -c 'echo $$ >PID.new; mv PID.new PID; exec sleep 1000' & until [ -e PID ]; do sleep 0.01; done; echo said",
+		"at its limit":  "setsid sh -c 'echo $$ >PID.new; mv PID.new PID; exec sleep 1000' & until [ -e PID ]; do sleep 0.01; done; echo said; exec sleep 1000",
+	} {
+		file := filepath.Join(t.TempDir(), "pid")
+		p := sh(strings.ReplaceAll(script, "PID", file))
+		limit := strings.HasSuffix(name, "limit")
+		if limit {
+			p.Timeout = 5 * time.Second
+		}
+		stdout, _, err := hook.Run(t.Context(), p)
+		if limit != (err != nil && strings.Contains(err.Error(), "did not end within 5s")) || !limit && err != nil || stdout != "said\n" {
+			t.Errorf("%s: %q %v", name, stdout, err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Errorf("%s: the daemon has ended: %v", name, err)
+		}
+	}
+}
+
 // gone wants the process of the file to end.
 func gone(t *testing.T, name, file string) {
 	t.Helper()

@@ -49,24 +49,62 @@ func Chain(certificate, chain []byte, w Want) ([]*x509.Certificate, error) {
 	}
 	leaf := certs[0]
 	if err := leafIs(leaf, w); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the server answered %w", err)
 	}
 	if err := timely(leaf, w.Now); err != nil {
 		return nil, err
 	}
+	verified, err := path(leaf, certs[1:], w)
+	if err != nil {
+		return nil, fmt.Errorf("the server answered %w", err)
+	}
+	return verified, nil
+}
+
+// path is the way from the certificate to a root, without the root: what is not on it
+// was checked by nobody, and who trusts the root has it.
+func path(leaf *x509.Certificate, others []*x509.Certificate, w Want) ([]*x509.Certificate, error) {
 	between := x509.NewCertPool()
-	for _, c := range certs[1:] {
+	for _, c := range others {
 		between.AddCert(c)
 	}
 	paths, err := leaf.Verify(x509.VerifyOptions{
 		Roots: w.Roots, Intermediates: between, CurrentTime: within(leaf, w.Now), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("the server's certificate does not lead to a trusted root: %w", err)
+		return nil, fmt.Errorf("a certificate that does not lead to a trusted root: %w", err)
 	}
-	// What is not on the way to the root was checked by nobody; the root itself is of no
-	// use in the chain: who trusts it has it.
 	return paths[0][:max(len(paths[0])-1, 1)], nil
+}
+
+// Found is nil if a certificate that was found, with its chain, is what is wanted, and
+// neither over nor not yet begun.
+func Found(chain []*x509.Certificate, w Want) error {
+	leaf := chain[0]
+	switch {
+	case w.Now.After(leaf.NotAfter):
+		return fmt.Errorf("it ended at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
+	case leaf.NotBefore.After(w.Now.Add(skew)):
+		return fmt.Errorf("it is valid from %s", leaf.NotBefore.UTC().Format(time.RFC3339))
+	}
+	err := leafIs(leaf, w)
+	if err == nil {
+		_, err = path(leaf, chain[1:], w)
+	}
+	if err != nil {
+		return fmt.Errorf("it is %w", err)
+	}
+	return nil
+}
+
+// Leads tells whether a certificate, whether over or not, leads to a root that is
+// trusted.
+func Leads(chain []*x509.Certificate, roots *x509.CertPool) error {
+	w := Want{Roots: roots, Now: chain[0].NotAfter}
+	if _, err := path(chain[0], chain[1:], w); err != nil {
+		return fmt.Errorf("it is %w", err)
+	}
+	return nil
 }
 
 func parse(text []byte, certs []*x509.Certificate) ([]*x509.Certificate, error) {
@@ -91,10 +129,10 @@ func parse(text []byte, certs []*x509.Certificate) ([]*x509.Certificate, error) 
 // leafIs compares key and names with what was asked for.
 func leafIs(leaf *x509.Certificate, w Want) error {
 	if public, ok := w.Public.(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
-		return fmt.Errorf("the server answered a certificate for another key (serial %x)", leaf.SerialNumber)
+		return fmt.Errorf("a certificate for another key (serial %x)", leaf.SerialNumber)
 	}
 	if leaf.IsCA {
-		return errors.New("the server answered a certificate of a CA")
+		return errors.New("a certificate of a CA")
 	}
 	want, err := identity.CanonicalSet(w.Names)
 	if err != nil {
@@ -105,13 +143,13 @@ func leafIs(leaf *x509.Certificate, w Want) error {
 	}
 	have, err := identity.CanonicalSet(NamesOf(leaf))
 	if err != nil {
-		return fmt.Errorf("the server answered a certificate with odd names: %w", err)
+		return fmt.Errorf("a certificate with odd names: %w", err)
 	}
 	if !slices.Equal(want, have) {
-		return fmt.Errorf("the server answered a certificate for %s; asked for was %s", listed(have), listed(want))
+		return fmt.Errorf("a certificate for %s; asked for was %s", listed(have), listed(want))
 	}
 	if cn := leaf.Subject.CommonName; cn != "" && !slices.ContainsFunc(have, func(id identity.Identifier) bool { return strings.EqualFold(id.Value, cn) }) {
-		return fmt.Errorf("the server answered a certificate with the common name %.64q, which was not asked for", cn)
+		return fmt.Errorf("a certificate with the common name %.64q, which was not asked for", cn)
 	}
 	return nil
 }
@@ -127,7 +165,7 @@ func onlyKnown(leaf *x509.Certificate) error {
 		}
 		var all []asn1.RawValue
 		if _, err := asn1.Unmarshal(extension.Value, &all); err != nil || len(all) != len(NamesOf(leaf)) {
-			return errors.New("the server answered a certificate with names of a type that was not asked for")
+			return errors.New("a certificate with names of a type that was not asked for")
 		}
 	}
 	return nil

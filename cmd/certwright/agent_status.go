@@ -28,7 +28,8 @@ neither the agent nor a server.
   expired      it is over; the agent goes on trying
   missing      there is none yet
 
-Exits with 8 if one is not valid.`,
+Exits with 8 if one is not valid, or if the agent has read its file again and does not
+use it because of its faults: it goes on as before, and a restart would fail.`,
 		example: `
 certwright agent status
 certwright agent status --config agent.yaml -o json
@@ -36,14 +37,18 @@ certwright agent status --state /var/lib/certwright-agent -o wide`,
 		next: "certwright agent obtain --config FILE NAME",
 		args: exactly(),
 		run: func(_ *cobra.Command, _ []string) error {
-			if state == "" {
-				c, err := config.Load(file)
-				if err != nil {
-					return badSettings(exitUsage, err)
-				}
-				state = c.State
+			if state != "" {
+				return a.agentStatus(state, nil)
 			}
-			return a.agentStatus(state)
+			c, err := config.Load(file)
+			if err == nil {
+				return a.agentStatus(c.State, nil)
+			}
+			// The agent that runs has a file that had no faults.
+			if state, bad := config.StateOf(file); bad == nil && agent.Running(state) {
+				return a.agentStatus(state, err)
+			}
+			return badSettings(exitUsage, err)
 		},
 	}.command()
 	agentConfigFlag(cmd, &file)
@@ -53,7 +58,9 @@ certwright agent status --state /var/lib/certwright-agent -o wide`,
 	return cmd
 }
 
-func (a *app) agentStatus(state string) error {
+// agentStatus shows how the agent with this state folder stands; fault is what is wrong
+// with its file.
+func (a *app) agentStatus(state string, fault error) error {
 	now := time.Now()
 	s, err := agent.ReadStatus(state, now)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,8 +96,23 @@ func (a *app) agentStatus(state string) error {
 	if !running {
 		a.note("The agent does not run: this is how it was at %s.", timeCell(s.Updated))
 	}
+	return standing(s, bad, running, fault)
+}
+
+// standing is an error with what is not as it should be.
+func standing(s *agent.Status, bad []string, running bool, fault error) error {
+	var found []string
 	if len(bad) > 0 {
-		return failf(exitFound, "%s: %s", counted(len(bad), "certificate")+" not valid", strings.Join(bad, ", "))
+		found = append(found, counted(len(bad), "certificate")+" not valid: "+strings.Join(bad, ", "))
+	}
+	switch {
+	case s.Refusal != "" && running:
+		found = append(found, fmt.Sprintf("the agent's file is not used, since %s: %s", timeCell(s.RefusedSince), s.Refusal))
+	case fault != nil:
+		found = append(found, "the agent's file has faults, with which it would not start: "+strings.ReplaceAll(fault.Error(), "\n", "; "))
+	}
+	if len(found) > 0 {
+		return failf(exitFound, "%s", strings.Join(found, "; "))
 	}
 	return nil
 }

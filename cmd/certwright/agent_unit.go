@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/agent/config"
+	"github.com/certwright/certwright/client/steady"
 )
 
 //go:embed agent.service
@@ -100,17 +101,16 @@ func (a *app) installUnit(f *unitFlags, c *config.Config) error {
 		return err
 	}
 	for _, folder := range writtenTo(c) {
-		if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names are no secret; each file in it has permissions of its own
+		made, err := steady.Make(folder, 0o755) // names are no secret; each file in it has permissions of its own
+		if err != nil {
 			return err
 		}
+		_ = made.Close()
 	}
-	if err := files.stage(filepath.Base(f.unit), []byte(text)); err != nil {
+	if err := files.stagePublic(filepath.Base(f.unit), []byte(text)); err != nil {
 		return err
 	}
 	if err := files.publish(); err != nil {
-		return err
-	}
-	if err := os.Chmod(f.unit, 0o644); err != nil { //nolint:gosec // a unit is no secret
 		return err
 	}
 	a.note("Wrote %s.", f.unit)

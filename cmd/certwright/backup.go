@@ -208,11 +208,11 @@ type steadyFile struct {
 	since int
 }
 
-const steady = 8 << 20
+const syncEvery = 8 << 20
 
 func (f *steadyFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
-	if f.since += n; err == nil && f.since >= steady {
+	if f.since += n; err == nil && f.since >= syncEvery {
 		f.since = 0
 		err = f.Sync()
 	}

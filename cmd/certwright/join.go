@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/certwright/certwright/agent"
 	"github.com/certwright/certwright/agent/config"
+	"github.com/certwright/certwright/client/steady"
 )
 
 // joinFlags are the flags of join.
@@ -151,8 +153,8 @@ func (f *joinFlags) config(server string) (*config.Config, error) {
 
 // vacant makes sure that nothing of another is replaced.
 func (f *joinFlags) vacant(files *fileSet, c *config.Config) error {
-	if err := os.MkdirAll(f.dir, 0o755); err != nil { //nolint:gosec // a root is for everybody; the rest has modes of its own
-		return missing(err)
+	if err := ownFolder(f.dir); err != nil {
+		return err
 	}
 	if err := files.vacant("agent.yaml", "root.crt"); err != nil {
 		return err
@@ -163,19 +165,49 @@ func (f *joinFlags) vacant(files *fileSet, c *config.Config) error {
 	return nil
 }
 
-// obtain has the agent get the certificate. The root and the token are files of its
-// own, gone afterwards, so that what fails leaves nothing behind.
-func (f *joinFlags) obtain(ctx context.Context, a *app, c *config.Config, root *x509.Certificate, token string) error {
-	dir, err := os.MkdirTemp(f.dir, ".join-*") // mode 0700
+// ownFolder makes the folder if it is not there, and refuses one in which others could
+// put another root or file in the place of ours. All may look into it: a root is for
+// everybody, and the rest has modes of its own.
+func ownFolder(dir string) error {
+	made, err := steady.Make(dir, 0o755)
 	if err != nil {
 		return missing(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // what could be done was
+	defer made.Close() //nolint:errcheck // only looked at
+	info, err := made.Stat(".")
+	if err == nil {
+		err = config.Trusted(dir)
+	}
+	if err == nil && info.Mode().Perm()&0o002 != 0 {
+		err = fmt.Errorf("%s can be changed by every user", dir)
+	}
+	if err != nil {
+		return failf(exitConflict, "%v; choose another --dir", err)
+	}
+	return nil
+}
+
+// obtain has the agent get the certificate. The root and the token are files of its
+// own, gone afterwards, so that what fails leaves nothing behind.
+func (f *joinFlags) obtain(ctx context.Context, a *app, c *config.Config, trusted *x509.Certificate, token string) error {
+	root, err := steady.Open(f.dir)
+	if err != nil {
+		return missing(err)
+	}
+	defer root.Close() //nolint:errcheck // what could be done was
+	name := ".join-" + rand.Text()
+	inside, err := steady.New(root, name, 0o700)
+	if err != nil {
+		return missing(err)
+	}
+	defer root.RemoveAll(name) //nolint:errcheck // likewise
+	defer inside.Close()       //nolint:errcheck // likewise
+	dir := filepath.Join(f.dir, name)
 	first := *c
 	first.CAFile, first.TriesPerHour = filepath.Join(dir, "root.crt"), maxJoins
 	first.Certificates = append([]config.Certificate(nil), c.Certificates...)
 	first.Certificates[0].Auth.TokenFile = filepath.Join(dir, "token")
-	if err := errors.Join(os.WriteFile(first.CAFile, []byte(rootPEM(root)), 0o600), os.WriteFile(first.Certificates[0].Auth.TokenFile, []byte(token), 0o600)); err != nil {
+	if err := errors.Join(steady.Create(inside, "root.crt", steady.Plain([]byte(rootPEM(trusted)), 0o600)), steady.Create(inside, "token", steady.Plain([]byte(token), 0o600))); err != nil {
 		return err
 	}
 	// What the token allows is asked for, whatever a certificate that is there allows.

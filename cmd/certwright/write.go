@@ -2,23 +2,29 @@ package main
 
 import (
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/certwright/certwright/client/steady"
 )
 
 // fileSet is a few files of one folder that appear together: each is written under
 // a temporary name with mode 0600 and synced, and publish gives all of them their
-// names, or leaves what was there as it was.
+// names, or leaves what was there as it was. The folder is opened once: who else may
+// write there leads nothing elsewhere.
 type fileSet struct {
 	dir    string
 	force  bool   // take the place of files that are there
 	flag   string // that says the folder; "" for --out
+	root   *os.Root
 	staged []stagedFile
 }
 
+// stagedFile is a file by its names in the folder.
 type stagedFile struct {
 	temporary, final string
 	old              string // the file that was there, under another name; "" if there was none
@@ -57,36 +63,36 @@ func (s *fileSet) reserve(names ...string) error {
 	return nil
 }
 
-// stage writes a file under a temporary name: that which is reserved, if there is one.
-func (s *fileSet) stage(name string, content []byte) error {
-	final := filepath.Join(s.dir, name)
-	for _, file := range s.staged {
-		if file.final == final {
-			f, err := os.OpenFile(file.temporary, os.O_WRONLY|os.O_TRUNC, 0)
-			if err != nil {
-				return err
-			}
-			return fill(f, content)
-		}
-	}
-	f, err := os.CreateTemp(s.dir, ".certwright-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("cannot write into %s: %w", s.dir, err)
-	}
-	s.staged = append(s.staged, stagedFile{temporary: f.Name(), final: final})
-	return fill(f, content)
-}
+// stage writes a file under a temporary name: in the place of that which is reserved,
+// if there is one.
+func (s *fileSet) stage(name string, content []byte) error { return s.stageAs(name, content, 0o600) }
 
 // stagePublic is stage of a file that everybody may read.
 func (s *fileSet) stagePublic(name string, content []byte) error {
-	if err := s.stage(name, content); err != nil {
-		return err
+	return s.stageAs(name, content, 0o644)
+}
+
+func (s *fileSet) stageAs(name string, content []byte, mode fs.FileMode) error {
+	if s.root == nil {
+		root, err := steady.Open(s.dir)
+		if err != nil {
+			return fmt.Errorf("cannot write into %s: %w", s.dir, err)
+		}
+		s.root = root
 	}
-	for _, file := range s.staged {
-		if file.final == filepath.Join(s.dir, name) {
-			return os.Chmod(file.temporary, 0o644) //nolint:gosec // no secret, and others' programs read it
+	temporary := ".certwright-" + rand.Text()
+	if err := steady.Create(s.root, temporary, steady.Plain(content, mode)); err != nil {
+		_ = s.root.Remove(temporary)
+		return fmt.Errorf("cannot write into %s: %w", s.dir, err)
+	}
+	for i := range s.staged {
+		if s.staged[i].final == name {
+			reserved := s.staged[i].temporary
+			s.staged[i].temporary = temporary
+			return s.root.Remove(reserved)
 		}
 	}
+	s.staged = append(s.staged, stagedFile{temporary: temporary, final: name})
 	return nil
 }
 
@@ -98,54 +104,64 @@ func fill(f *os.File, content []byte) error {
 
 // publish gives the staged files their names.
 func (s *fileSet) publish() error {
+	if len(s.staged) == 0 {
+		return nil
+	}
 	for i := range s.staged {
 		if err := s.place(&s.staged[i]); err != nil {
 			s.undo(i)
-			return fmt.Errorf("cannot write %s: %w", s.staged[i].final, err)
+			return fmt.Errorf("cannot write %s: %w", filepath.Join(s.dir, s.staged[i].final), err)
 		}
 	}
 	for _, file := range s.staged {
 		if file.old != "" {
-			_ = os.Remove(file.old)
+			_ = s.root.Remove(file.old)
 		}
 	}
+	err := steady.Sync(s.root)
 	s.staged = nil
-	return syncDir(s.dir)
+	s.discard()
+	return err
 }
 
 func (s *fileSet) place(file *stagedFile) error {
 	if !s.force { // Link, unlike Rename, never replaces a file that came meanwhile
-		if err := os.Link(file.temporary, file.final); err == nil || errors.Is(err, fs.ErrExist) {
-			return errors.Join(err, os.Remove(file.temporary))
+		if err := s.root.Link(file.temporary, file.final); err == nil || errors.Is(err, fs.ErrExist) {
+			return errors.Join(err, s.root.Remove(file.temporary))
 		}
-		return os.Rename(file.temporary, file.final) // a file system without links
+		return s.root.Rename(file.temporary, file.final) // a file system without links
 	}
 	old := file.temporary + ".old"
-	if err := os.Rename(file.final, old); err == nil {
+	if err := s.root.Rename(file.final, old); err == nil {
 		file.old = old
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.Rename(file.temporary, file.final)
+	return s.root.Rename(file.temporary, file.final)
 }
 
 // undo takes back the first n files and what place number n began.
 func (s *fileSet) undo(n int) {
 	for i := n; i >= 0; i-- {
 		if i < n {
-			_ = os.Remove(s.staged[i].final)
+			_ = s.root.Remove(s.staged[i].final)
 		}
 		if s.staged[i].old != "" {
-			_ = os.Rename(s.staged[i].old, s.staged[i].final)
+			_ = s.root.Rename(s.staged[i].old, s.staged[i].final)
 		}
 	}
 }
 
 // discard removes what is staged and was not published.
 func (s *fileSet) discard() {
-	for _, file := range s.staged {
-		_ = os.Remove(file.temporary)
+	if s.root == nil {
+		return
 	}
+	for _, file := range s.staged {
+		_ = s.root.Remove(file.temporary)
+	}
+	_ = s.root.Close()
+	s.root, s.staged = nil, nil
 }
 
 func syncDir(dir string) error {

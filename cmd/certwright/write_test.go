@@ -68,7 +68,7 @@ func TestFilesComeOrNone(t *testing.T) {
 		}
 		s := &fileSet{dir: dir, force: force}
 		stageAll(t, s, "new", "a", "c")
-		s.staged[1].final = filepath.Join(dir, "b", "c") // there is no folder b
+		s.staged[1].final = filepath.Join("b", "c") // there is no folder b
 		if err := s.publish(); err == nil {
 			t.Fatal("published into a folder that is not there")
 		}
@@ -103,5 +103,32 @@ func TestFilesAreNotOverwritten(t *testing.T) {
 	}
 	if names := listDir(t, dir); len(names) != 1 {
 		t.Errorf("left behind: %q", names)
+	}
+}
+
+// TestFilesStayInside: who else can write in the folder, and swaps it or plants links,
+// has nothing written elsewhere.
+func TestFilesStayInside(t *testing.T) {
+	top, outside := t.TempDir(), t.TempDir()
+	dir := filepath.Join(top, "in")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := &fileSet{dir: dir, force: true}
+	stageAll(t, s, "", "a", "b")
+	swapped := errors.Join(os.Rename(dir, filepath.Join(top, "moved")), os.Symlink(outside, dir))
+	planted := os.Symlink(filepath.Join(outside, "x"), filepath.Join(top, "moved", "a"))
+	if err := errors.Join(swapped, planted); err != nil {
+		t.Fatal(err)
+	}
+	stageAll(t, s, "new", "a", "b")
+	if err := s.publish(); err != nil {
+		t.Fatal(err)
+	}
+	if names := listDir(t, outside); len(names) != 0 {
+		t.Errorf("outside has %q", names)
+	}
+	if names := listDir(t, filepath.Join(top, "moved")); len(names) != 2 || content(t, filepath.Join(top, "moved", "a")) != "new" {
+		t.Errorf("inside has %q", names)
 	}
 }
