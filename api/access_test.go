@@ -180,6 +180,7 @@ func newAccessWorld(t *testing.T) *accessWorld {
 			t.Fatal(err)
 		}
 		c.Authenticators = []api.Authenticator{c.Tokens, c.Sessions, tokens, certificates, local.New(local.Config{})}
+		c.Issuers, c.DeviceCAs = []string{a.provider.URL}, []string{"factory"}
 		withAuditors(t)(c)
 	})
 	document := strings.Replace(testPolicy, "conditions:", strings.ReplaceAll(accessPolicy, "ISSUER", a.provider.URL)+"conditions:", 1)

@@ -70,6 +70,10 @@ type Config struct {
 	// Providers are shown to who wants to log in. Optional.
 	Providers []Provider
 
+	// Issuers are the URLs of the identity providers that are believed, DeviceCAs the names
+	// of the CAs of devices: nobody else's principals are simulated.
+	Issuers, DeviceCAs []string
+
 	// Roots are the root certificates, shown as the end of each issuer's chain.
 	// Optional.
 	Roots []*x509.Certificate

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/certwright/certwright/auth"
 	"github.com/certwright/certwright/auth/oidc"
@@ -81,6 +83,7 @@ func provenOnce(c *call, wish *session.Wish) error {
 		wish.Once = &once
 		return err
 	case identity.MTLS, identity.Device:
+		wish.Name = nameOf(c.principal)
 		if wish.Until = c.principal.Until; wish.Until.IsZero() {
 			return fmt.Errorf("a certificate that never ends")
 		}
@@ -204,7 +207,7 @@ func sessionRow(m *certwrightv1.Session) filter.Row {
 // sessionMessage is a session as it is shown to who calls by the session current.
 func (s *sessionService) sessionMessage(each session.Session, current string) *certwrightv1.Session {
 	return &certwrightv1.Session{
-		Id: each.ID, Principal: each.Principal.String(), Name: nameOf(each.Principal), Address: each.Address,
+		Id: each.ID, Principal: each.Principal.String(), Name: cmp.Or(each.Name, nameOf(each.Principal)), Address: each.Address,
 		State:      certwrightv1.Session_State(certwrightv1.Session_State_value[string(each.State(s.config.Now()))]),
 		CreateTime: timestamp(each.Created), ExpireTime: timestamp(each.Expires), RevokeTime: timestamp(each.Revoked),
 		Current: each.ID == current,
@@ -222,8 +225,48 @@ func rolesHeld(p identity.Principal) []*certwrightv1.RoleHeld {
 
 // nameOf is what people call the principal, if anything proven says so.
 func nameOf(p identity.Principal) string {
+	if p.Method == identity.MTLS || p.Method == identity.Device {
+		return certificateName(p.Claims)
+	}
 	for _, claim := range []string{"preferred_username", "email", "name", "common_name"} {
 		if text, ok := p.Claims[claim].(string); ok && text != "" && len(text) <= 256 {
+			return text
+		}
+	}
+	return ""
+}
+
+// certificateName is a certificate's SPIFFE ID, else its first DNS name, else its common
+// name, else its first name of another sort, with its serial number.
+func certificateName(claims map[string]any) string {
+	name := first(claims, "uri", func(uri string) bool { return strings.HasPrefix(uri, "spiffe://") })
+	for _, claim := range []string{"dns", "common_name", "name"} {
+		if name == "" {
+			name = first(claims, claim, func(string) bool { return true })
+		}
+	}
+	if serial, _ := claims["serial"].(string); serial != "" {
+		return strings.TrimSpace(name + " (serial " + serial + ")")
+	}
+	return name
+}
+
+// first is the first value of a claim, which may be a list, that is good and not too
+// long to be shown; "": there is none.
+func first(claims map[string]any, claim string, good func(string) bool) string {
+	var values []any
+	switch v := claims[claim].(type) {
+	case string:
+		values = []any{v}
+	case []string:
+		for _, each := range v {
+			values = append(values, each)
+		}
+	case []any:
+		values = v
+	}
+	for _, each := range values {
+		if text, ok := each.(string); ok && len(text) <= 256 && good(text) {
 			return text
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -202,10 +203,16 @@ func (s *policyService) principal(ctx context.Context, text string) (identity.Pr
 		return p, nil
 	case p.Method == identity.OIDC: // ISSUER#SUBJECT
 		issuer, subject, _ := strings.Cut(id, "#")
+		if err := configured("identity provider", "oidc.issuers", issuer, s.config.Issuers); err != nil {
+			return p, err
+		}
 		p.Roles, p.Claims = []identity.Role{identity.RoleRequester}, map[string]any{"iss": issuer, "sub": subject}
 		return p, nil
 	case p.Method == identity.Device: // CA/FINGERPRINT
 		ca, _, _ := strings.Cut(id, "/")
+		if err := configured("CA of devices", "mtls.device_cas", ca, s.config.DeviceCAs); err != nil {
+			return p, err
+		}
 		p.Roles, p.Claims = []identity.Role{identity.RoleRequester}, map[string]any{"ca": ca}
 		return p, nil
 	case p.Method == identity.ACME, p.Method == identity.MTLS:
@@ -213,4 +220,21 @@ func (s *policyService) principal(ctx context.Context, text string) (identity.Pr
 		return p, nil
 	}
 	return p, invalid("principal", text, "the principal cannot be read", "method:ID, for example token:ID or local_socket:admin")
+}
+
+// configured refuses what is not configured under this name, letter by letter: nobody of
+// it can come, whatever the policy says of it.
+func configured(what, setting, name string, all []string) error {
+	if slices.Contains(all, name) {
+		return nil
+	}
+	p := &problem.Problem{
+		Kind: problem.NotFound, Reason: "NOT_CONFIGURED", Rule: setting, Value: name,
+		Detail: fmt.Sprintf("no %s %.256q is configured here", what, name), Allowed: strings.Join(all, ", "),
+		Help: "write its name letter by letter, or configure it first: " + setting,
+	}
+	if len(all) == 0 {
+		p.Detail, p.Help = fmt.Sprintf("no %s is configured here, so not %.256q either", what, name), "configure it first: "+setting
+	}
+	return p
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	certwrightv1 "github.com/certwright/certwright/proto/certwright/v1"
@@ -65,7 +66,7 @@ func TestSimulationOfOthers(t *testing.T) {
 	a := newAccessWorld(t)
 	client := certwrightv1.NewPolicyServiceClient(a.admin)
 	for principal, want := range map[string]bool{
-		"oidc:" + a.provider.URL + "#s": true, "device:factory/00": true, "oidc:https://evil.example#s": false, "device:phones/00": false, "mtls:00": false,
+		"oidc:" + a.provider.URL + "#s": true, "device:factory/00": true, "mtls:00": false,
 	} {
 		got, err := client.SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{
 			Profile: "server", Owner: "o", DnsNames: []string{"a.people.internal"}, Principal: principal,
@@ -73,6 +74,20 @@ func TestSimulationOfOthers(t *testing.T) {
 		if err != nil || got.GetAllowed() != want {
 			t.Errorf("%s: %v %v", principal, got, err)
 		}
+	}
+	// Nobody comes from what is not configured, and what is configured is named.
+	for principal, known := range map[string]string{
+		"oidc:https://evil.example#s": a.provider.URL, "oidc:" + a.provider.URL + "/#s": a.provider.URL, "device:phones/00": "factory",
+	} {
+		_, err := client.SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{Profile: "server", DnsNames: []string{"a.people.internal"}, Principal: principal})
+		if status.Code(err) != codes.NotFound || reason(err) != "NOT_CONFIGURED" || !strings.Contains(fmt.Sprint(status.Convert(err).Details()), known) {
+			t.Errorf("%s: %v", principal, err)
+		}
+	}
+	plain := newWorld(t)
+	_, err := certwrightv1.NewPolicyServiceClient(plain.admin).SimulatePolicy(t.Context(), &certwrightv1.SimulatePolicyRequest{Principal: "oidc:https://idp.x#s"})
+	if !strings.Contains(fmt.Sprint(err), "no identity provider is configured here") {
+		t.Errorf("without providers: %v", err)
 	}
 }
 
@@ -100,7 +115,7 @@ func TestSimulatedRoles(t *testing.T) {
 		{who, claim("groups", "auditor", "groups", "operator", "groups", "none"), "requester auditor operator"},
 		{who, claim("groups", "limited"), "requester viewer[team-a] auditor[team-a] operator[team-a] policy-admin[team-a]"},
 		{who, claim("iss", "https://evil.example", "groups", "auditor"), "requester auditor"},
-		{"oidc:https://evil.example#s", claim("iss", a.provider.URL, "groups", "auditor"), "requester"},
+		{"oidc:https://evil.example#s", claim("iss", a.provider.URL, "groups", "auditor"), "NOT_CONFIGURED"},
 		{"device:factory/00", claim("common_name", "x"), "requester"},
 		{"local_socket:admin", nil, "ca-admin"},
 		{"local_socket:admin", claim("groups", "auditor"), "FIELD_INVALID"},

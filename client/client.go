@@ -49,6 +49,10 @@ type Config struct {
 	// random waits that grow. Only calls that do no harm twice are made again: those that
 	// read, and those with a request ID. 0: once.
 	Tries int
+	// Root is asked at each handshake, after the server has proven itself, about the root
+	// that its chain leads to; its error ends the connection. nil: any is right. It may be
+	// asked by several goroutines at once. Sockets have no root.
+	Root func(root *x509.Certificate) error
 	// UserAgent of the calls; optional.
 	UserAgent string
 }
@@ -113,6 +117,12 @@ func (socket) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.C
 	return conn, socketInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 }
 
+// Info implements credentials.TransportCredentials: with that of plain text gRPC would
+// send no token.
+func (socket) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "socket"}
+}
+
 // Clone implements credentials.TransportCredentials.
 func (s socket) Clone() credentials.TransportCredentials {
 	return socket{s.TransportCredentials.Clone()}
@@ -163,7 +173,26 @@ func (c *Config) tls(address string) (*tls.Config, error) {
 		config.InsecureSkipVerify = true
 		config.VerifyConnection = func(state tls.ConnectionState) error { return verifyPinned(state, host, want) }
 	}
+	if c.Root != nil {
+		config.VerifyConnection = c.askRoot(config.VerifyConnection)
+	}
 	return config, nil
+}
+
+// askRoot is verify, if there is one, and then the question of Root.
+func (c *Config) askRoot(verify func(tls.ConnectionState) error) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		if verify != nil {
+			if err := verify(state); err != nil {
+				return err
+			}
+		}
+		root, err := rootOf(state, c.Fingerprint)
+		if err != nil {
+			return err
+		}
+		return c.Root(root)
+	}
 }
 
 // ParseFingerprint reads "sha256:" and 64 hexadecimal digits, with or without

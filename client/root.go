@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxRoots is the largest file of roots that is read, in bytes.
@@ -50,7 +52,7 @@ func ParseRoots(text []byte) ([]*x509.Certificate, error) {
 
 // readRoots reads a file of roots.
 func readRoots(path string) ([]*x509.Certificate, error) {
-	text, err := ReadRegular(path, maxRoots)
+	text, err := plainfile.Read(path, maxRoots)
 	if err != nil {
 		return nil, fmt.Errorf("CA file: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/certwright/certwright/plainfile"
 	"io"
 )
 
@@ -25,7 +26,7 @@ func TokenFile(path string) func(context.Context) (string, error) {
 
 // ReadTokenFile is ReadToken of a regular file.
 func ReadTokenFile(path string) (string, error) {
-	f, err := OpenRegular(path)
+	f, err := plainfile.Open(path)
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,8 @@ import (
 	"go.step.sm/crypto/kms/apiv1"
 	"go.step.sm/crypto/kms/softkms"
 	"go.step.sm/crypto/pemutil"
+
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxFile is more than any private key in PEM needs, in octets.
@@ -69,7 +71,7 @@ func secret(passphrase func() ([]byte, error)) ([]byte, error) {
 // readPrivate reads a file that only its owner can read. What is checked is the
 // opened file, not its name.
 func readPrivate(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := plainfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +79,6 @@ func readPrivate(path string) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, fmt.Errorf("%s can be read by others (mode %#o): chmod 600 %s", path, mode, path)

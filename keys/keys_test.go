@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -92,6 +93,9 @@ func TestOpenRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	write("open.key", plain, 0o640)
 	write("garbage.key", []byte("garbage"), 0o600)
 	write("two.key", append(bytes.Clone(plain), plain...), 0o600)
@@ -107,6 +111,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"not in this build", Config{URI: "awskms:key-id=1"}, "this build has no key manager"},
 		{"no such scheme", Config{URI: "carrier-pigeon:1"}, "no such kind of key"},
 		{"readable by the group", Config{URI: "file:open.key", Dir: dir}, "chmod 600"},
+		{"a pipe", Config{URI: "file:pipe.key", Dir: dir}, "not a regular file"},
 		{"a folder", Config{URI: "file:.", Dir: dir}, "not a regular file"},
 		{"garbage", Config{URI: "file:garbage.key", Dir: dir}, "not one private key"},
 		{"two keys", Config{URI: "file:two.key", Dir: dir}, "not one private key"},

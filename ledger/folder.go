@@ -4,15 +4,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/merkle/layout"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxCheckpoint is the largest checkpoint file, with signatures of many witnesses.
@@ -32,7 +31,7 @@ type Folder struct {
 // OpenFolder reads the checkpoint of a copy and checks it. It must be of the ledger
 // with this first origin; verifierKey is that of any of its epochs.
 func OpenFolder(dir, first, verifierKey string) (*Folder, error) {
-	signed, err := readLimited(filepath.Join(dir, layout.Checkpoint), maxCheckpoint)
+	signed, err := plainfile.Read(filepath.Join(dir, layout.Checkpoint), maxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is no copy of a ledger: it has no file \"checkpoint\"", dir)
 	}
@@ -95,7 +94,7 @@ func (f *Folder) read(n uint64, width int) ([][]byte, error) {
 
 func (f *Folder) file(n uint64, width int) ([][]byte, error) {
 	path := filepath.Join(f.dir, filepath.FromSlash(layout.Tile{Level: layout.Entries, N: n, Width: width}.Path()))
-	data, err := readLimited(path, layout.MaxBundle)
+	data, err := plainfile.Read(path, layout.MaxBundle)
 	if err != nil {
 		return nil, err
 	}
@@ -104,18 +103,4 @@ func (f *Folder) file(n uint64, width int) ([][]byte, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return bundle, nil
-}
-
-// readLimited reads a file of at most so many octets.
-func readLimited(path string, most int) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
-	if err == nil && len(data) > most {
-		err = fmt.Errorf("%s is longer than %d octets", path, most)
-	}
-	return data, err
 }

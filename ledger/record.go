@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
@@ -57,7 +58,7 @@ func putStored(cp Checkpoint, version uint64) storage.PutRecord {
 
 // readLock reads the last-seen file: one signed note. Not there: fs.ErrNotExist.
 func readLock(path, verifierKey string) (Checkpoint, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxCheckpoint)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("last-seen file: %w", err)
 	}
@@ -70,7 +71,7 @@ func readLock(path, verifierKey string) (Checkpoint, error) {
 
 // lockContent is what stands in the last-seen file; nil: it is not there.
 func lockContent(path string) ([]byte, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

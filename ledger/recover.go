@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
@@ -146,7 +147,7 @@ func (r *Recovery) earlier(ctx context.Context) error {
 // newest is the newest checkpoint of the last-seen file and the copy, and its epoch.
 func (r *Recovery) newest() (seen Checkpoint, number uint64, err error) {
 	c := r.config
-	data, err := readLimited(c.Lock, maxCheckpoint)
+	data, err := plainfile.Read(c.Lock, maxCheckpoint)
 	switch {
 	case err == nil:
 		var ok bool

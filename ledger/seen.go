@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
@@ -31,7 +31,7 @@ func (l *Log) lastSeen(ctx context.Context) (Checkpoint, error) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return lock, nil
 	}
-	data, readErr := os.ReadFile(l.config.Lock)
+	data, readErr := plainfile.Read(l.config.Lock, maxCheckpoint)
 	if readErr != nil {
 		return lock, refused(err, "let the server read the last-seen file")
 	}

@@ -74,6 +74,24 @@ func (r *rooms) still(ctx context.Context, p identity.Principal) (identity.Princ
 	return r.mtls.Still(ctx, p)
 }
 
+// issuerURLs are those of all identity providers.
+func issuerURLs(c *config.Config) []string {
+	var all []string
+	for _, issuer := range c.OIDC.Issuers {
+		all = append(all, issuer.URL)
+	}
+	return all
+}
+
+// deviceNames are those of all CAs of devices.
+func deviceNames(c *config.Config) []string {
+	var all []string
+	for _, ca := range c.MTLS.DeviceCAs {
+		all = append(all, ca.Name)
+	}
+	return all
+}
+
 // providers are those at which people log in.
 func providers(c *config.Config) []api.Provider {
 	var out []api.Provider

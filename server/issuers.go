@@ -8,13 +8,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/merkle/entry"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/policy"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/storage"
@@ -31,7 +31,7 @@ func firstPolicy(ctx context.Context, c *config.Config, store storage.RecordRead
 		return "", nil, err
 	}
 	file = c.Path(c.Policy)
-	data, err = os.ReadFile(file)
+	data, err = plainfile.Read(file, maxSmallFile)
 	if err != nil {
 		return "", nil, fmt.Errorf("policy file: %w", err)
 	}
@@ -125,10 +125,13 @@ func recordIssuers(ctx context.Context, store storage.Store, opened issuers) err
 	return nil
 }
 
+// maxSmallFile is more than any file of certificates or policies needs, in bytes.
+const maxSmallFile = 4 << 20
+
 // readCertificates reads a PEM file of one certificate or more, the issuer's
 // first.
 func readCertificates(path string) ([]*x509.Certificate, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxSmallFile)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/certwright/certwright/api"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/server/backup"
 	"github.com/certwright/certwright/server/datadir"
 	"github.com/certwright/certwright/storage"
@@ -58,7 +59,7 @@ func (m maintenance) Backup(ctx context.Context, withKeys bool, to api.BackupSin
 
 // sendFile sends one file of the data folder, if it is there.
 func sendFile(dir, name string, to api.BackupSink) error {
-	data, err := os.ReadFile(filepath.Join(dir, name))
+	data, err := plainfile.Read(filepath.Join(dir, name), maxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/certwright/certwright/api"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/policy"
 )
 
@@ -229,7 +229,7 @@ func (s *Server) reloads(ctx context.Context) error {
 func (s *Server) reload(ctx context.Context) error {
 	c := &s.options.Config
 	file := c.Path(c.Policy)
-	data, err := os.ReadFile(file)
+	data, err := plainfile.Read(file, maxSmallFile)
 	if err != nil {
 		return fmt.Errorf("policy file: %w", err)
 	}

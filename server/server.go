@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
 	"github.com/certwright/certwright/server/setup"
@@ -146,7 +147,7 @@ func (s *Server) readRoot() error {
 	}
 	s.root = chain[0]
 	s.published.root = s.root.Raw
-	data, err := os.ReadFile(filepath.Join(c.Data, datadir.RootCRL))
+	data, err := plainfile.Read(filepath.Join(c.Data, datadir.RootCRL), maxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -5,13 +5,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	neturl "net/url"
-	"os"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/certwright/certwright/egress"
 	"github.com/certwright/certwright/ledger/witness"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/server/config"
 )
 
@@ -64,7 +64,7 @@ func witnessTLS(c *config.Config) (*tls.Config, error) {
 		return nil, nil
 	}
 	path := c.Path(c.Ledger.WitnessesCA)
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxSmallFile)
 	if err != nil {
 		return nil, fmt.Errorf("ledger.witnesses_ca: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/certwright/certwright/agent/folder"
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxEAB is the largest file of an EAB key that is read, in bytes.
@@ -91,7 +92,7 @@ func (s *Source) register(c *lego.Client, a *account) error {
 }
 
 func readEAB(file string) (string, error) {
-	text, err := client.ReadRegular(file, maxEAB)
+	text, err := plainfile.Read(file, maxEAB)
 	if err != nil {
 		return "", err
 	}

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/policy/strict"
 	"github.com/certwright/certwright/problem"
 )
@@ -22,7 +22,7 @@ func Load(file string) (*Config, error) {
 	if err := Trusted(file); err != nil { // it names programs that are run
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
-	data, err := client.ReadRegular(file, maxFile)
+	data, err := plainfile.Read(file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("agent file: %w", err)
 	}
@@ -34,7 +34,7 @@ var stateLine = regexp.MustCompile(`(?m)^state:[ \t]+["']?([^"'#\r\n]*[^"'#\s])`
 // StateOf is the state folder that a file with faults names, as far as can be seen: who
 // asks how a running agent stands is not to be kept from it by them.
 func StateOf(file string) (string, error) {
-	data, err := client.ReadRegular(file, maxFile)
+	data, err := plainfile.Read(file, maxFile)
 	if err != nil {
 		return "", err
 	}
@@ -169,7 +169,7 @@ func Roots(file string) (*x509.CertPool, error) {
 	if file == system {
 		return nil, nil
 	}
-	text, err := client.ReadRegular(file, maxRoots)
+	text, err := plainfile.Read(file, maxRoots)
 	if err != nil {
 		return nil, err
 	}

@@ -9,11 +9,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/certwright/certwright/auth"
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 )
 
@@ -77,7 +77,7 @@ func (a *Authenticator) Authenticate(_ context.Context, c auth.Credentials) (ide
 
 // read reads the tokens. Nobody but the owner and the group may read the file.
 func (a *Authenticator) read() ([]string, error) {
-	f, err := os.Open(a.file)
+	f, err := plainfile.Open(a.file)
 	if err != nil {
 		return nil, err
 	}

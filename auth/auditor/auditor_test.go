@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/certwright/certwright/auth"
 	"github.com/certwright/certwright/identity"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 )
 
@@ -76,6 +78,12 @@ func TestFilesRefused(t *testing.T) {
 	}
 	if _, err := New(Config{File: file}); err == nil || !strings.Contains(err.Error(), "chmod") {
 		t.Errorf("readable by everybody: %v", err)
+	}
+	if err := syscall.Mkfifo(file+".pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Config{File: file + ".pipe"}); !errors.Is(err, plainfile.ErrNotRegular) {
+		t.Errorf("a pipe: %v", err)
 	}
 	if _, err := New(Config{File: file + ".none"}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("not there: %v", err)

@@ -130,7 +130,7 @@ func (d *deviceCA) principal(leaf *x509.Certificate, fingerprint [32]byte) (iden
 		}
 	}
 	claims := named(ids)
-	claims["ca"] = d.Name
+	claims["ca"], claims["serial"] = d.Name, hex.EncodeToString(leaf.SerialNumber.Bytes())
 	for name, value := range map[string]string{"common_name": leaf.Subject.CommonName, "serial_number": leaf.Subject.SerialNumber} {
 		if value != "" {
 			claims[name] = value

@@ -207,7 +207,7 @@ func TestDevices(t *testing.T) {
 	for range 2 { // verified, then remembered
 		p, err := a.Authenticate(t.Context(), chain(good, line.cert))
 		if err != nil || p.Method != identity.Device || !strings.HasPrefix(p.ID, "factory/") || p.Claims["ca"] != "factory" || p.Claims["host"] != "d1" ||
-			p.Claims["common_name"] != "cn" || p.Claims["serial_number"] != "sn-1" || p.Claims["name"] != "d1.devices.x" || p.Has(identity.RoleHolder) {
+			p.Claims["common_name"] != "cn" || p.Claims["serial_number"] != "sn-1" || p.Claims["serial"] == "" || p.Claims["name"] != "d1.devices.x" || p.Has(identity.RoleHolder) {
 			t.Errorf("%+v %v", p, err)
 		}
 	}

@@ -5,14 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/certwright/certwright/egress"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 )
 
@@ -166,7 +165,7 @@ func (s *keySet) read(ctx context.Context) error {
 // source is the key set's text.
 func (s *keySet) source(ctx context.Context) ([]byte, error) {
 	if s.issuer.JWKSFile != "" {
-		return readFile(s.issuer.JWKSFile)
+		return plainfile.Read(s.issuer.JWKSFile, MaxBytes)
 	}
 	if s.issuer.JWKSURL != "" {
 		return s.get(ctx, s.issuer.JWKSURL)
@@ -215,15 +214,6 @@ func (s *keySet) get(ctx context.Context, url string) ([]byte, error) {
 		return nil, fmt.Errorf("the answer has more than %d octets", MaxBytes)
 	}
 	return answer.Body, nil
-}
-
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, MaxBytes+1))
 }
 
 // tick is how often Run looks for keys that are to be read again.

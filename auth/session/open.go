@@ -25,6 +25,9 @@ type Wish struct {
 	// Once makes the proof good for one session: its record must be new. nil: it is
 	// good for more.
 	Once *storage.PutRecord
+	// Name is what the session is to be called, if the principal's claims, which are kept,
+	// do not say it. Optional.
+	Name string
 	// Address of who asks.
 	Address string
 }
@@ -69,7 +72,7 @@ func (s *Sessions) open(ctx context.Context, w Wish) (Session, string, error) {
 	}
 	id, key := secret.NewID(now), secret.New()
 	hash := key.Hash()
-	r.Hash, r.Address, r.Created, r.Expires = hash[:], w.Address, now, now.Add(w.Lifetime)
+	r.Hash, r.Name, r.Address, r.Created, r.Expires = hash[:], w.Name, w.Address, now, now.Add(w.Lifetime)
 	if !w.Until.IsZero() && w.Until.Before(r.Expires) {
 		r.Expires = w.Until.UTC()
 	}

@@ -91,6 +91,7 @@ func New(c Config) *Sessions {
 type Session struct {
 	ID        string // 32 lower-case hexadecimal digits, no secret
 	Principal identity.Principal
+	Name      string // what it is called, if the principal's claims do not say it
 	Address   string // of who opened it
 	Created   time.Time
 	Expires   time.Time
@@ -126,6 +127,7 @@ type record struct {
 	Evidence []byte          `json:"evidence"`         // SHA-256 of what it was opened with
 	Basis    []byte          `json:"basis,omitempty"`  // SHA-256 of the configuration by which that was believed
 	Claims   json.RawMessage `json:"claims,omitempty"` // none of certificates of this CA, which are read again
+	Name     string          `json:"name,omitempty"`
 	Address  string          `json:"address,omitempty"`
 	Created  time.Time       `json:"created"`
 	Expires  time.Time       `json:"expires"`
@@ -164,7 +166,7 @@ func parseRecord(stored storage.Record) (record, error) {
 
 func (r record) session(id string) (Session, error) {
 	s := Session{
-		ID: id, Address: r.Address, Created: r.Created, Expires: r.Expires, Revoked: r.Revoked,
+		ID: id, Name: r.Name, Address: r.Address, Created: r.Created, Expires: r.Expires, Revoked: r.Revoked,
 		Principal: identity.Principal{
 			Method: r.Method, ID: r.ID, Evidence: [32]byte(r.Evidence), Session: id, Roles: []identity.Role{identity.RoleRequester},
 		},

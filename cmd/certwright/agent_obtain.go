@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -101,6 +103,11 @@ func (f *obtainFlags) config(a *app, args []string) (*config.Config, []string, e
 	if c.Server == "" && f.directory == "" {
 		c.Server = "unix:" + filepath.Join(a.data, "admin.sock")
 	}
+	if where := cmp.Or(f.directory, c.Server); !strings.HasPrefix(where, "unix:") {
+		if c.CAFile = a.rootFor(hostOfURL(where)); c.CAFile == "" && a.rootFile() != "" {
+			return nil, nil, usagef("%s is not on this machine: give the file with its CA's root by --ca (certwright trust print makes one)", where)
+		}
+	}
 	one := f.wish
 	one.Name, one.Names, one.Folder, one.Validity = fileBase(ids[0]), args, f.folder, policy.Duration(f.validity)
 	if len(one.Name) > 63 {
@@ -118,6 +125,14 @@ func (f *obtainFlags) config(a *app, args []string) (*config.Config, []string, e
 		return nil, nil, badSettings(exitUsage, err)
 	}
 	return &c, nil, nil
+}
+
+// hostOfURL is a URL's host with its port; another text is answered as it is.
+func hostOfURL(text string) string {
+	if u, err := url.Parse(text); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return text
 }
 
 // obtained is the JSON of agent obtain.

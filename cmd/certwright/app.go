@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
@@ -23,7 +24,9 @@ type app struct {
 	timeout     span
 	format      string
 
-	inSession bool // a call shows the token of a session
+	dataNamed bool                    // the data folder was said, and is not just the one that is here
+	inSession bool                    // a call shows the token of a session
+	otherRoot atomic.Pointer[failure] // why the session was not shown to the server
 
 	misnamed error // of --help for a command that there is not
 	started  bool  // the arguments were understood: what fails now is no usage error

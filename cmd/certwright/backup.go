@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/server/backup"
 )
 
@@ -220,16 +221,7 @@ func (f *steadyFile) Write(p []byte) (int, error) {
 
 // readSmall reads a file of at most 64 KiB.
 func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	data, err := io.ReadAll(io.LimitReader(f, 1<<16+1))
-	if err == nil && len(data) > 1<<16 {
-		err = fmt.Errorf("%s is longer than 64 KiB", path)
-	}
-	return data, err
+	return plainfile.Read(path, 1<<16)
 }
 
 // checkCopy checks a copy of the database in another process.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/server/backup"
 )
 
@@ -62,7 +63,7 @@ func (f *sealedFlags) held(m backup.Manifest) backup.Manifest {
 
 // open opens a backup's archive. encrypted tells how it lies on the disk.
 func (f *sealedFlags) open(path string) (file *os.File, archive io.Reader, encrypted bool, err error) {
-	if file, err = os.Open(path); err != nil {
+	if file, err = plainfile.Open(path); err != nil {
 		return nil, nil, false, err
 	}
 	defer func() {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"github.com/certwright/certwright/plainfile"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -121,7 +122,10 @@ func (a *app) readCSR(name string) (string, error) {
 func (a *app) readInput(name string) ([]byte, error) {
 	var from io.Reader = a.in
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := plainfile.Open(name)
+		if errors.Is(err, plainfile.ErrNotRegular) {
+			return nil, usagef("%w; - reads standard input", err)
+		}
 		if err != nil {
 			return nil, missing(err)
 		}
@@ -138,12 +142,15 @@ func (a *app) readInput(name string) ([]byte, error) {
 	return text, nil
 }
 
-// missing words a file that is not there, or that is not this user's, with its exit
-// code; other errors pass.
+// missing words a file that is not there, that is none, or that is not this user's,
+// with its exit code; other errors pass.
 func missing(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) && errors.Is(err, fs.ErrNotExist) {
 		return failf(exitNotFound, "%s: no such file%s", at.Path, settingOf(err))
+	}
+	if errors.Is(err, plainfile.ErrNotRegular) {
+		return usagef("%w; name a file", err)
 	}
 	if errors.As(err, &at) && errors.Is(err, fs.ErrPermission) {
 		return failf(exitAuth, "%s: permission denied%s; run this as root or as the user that may", at.Path, settingOf(err))

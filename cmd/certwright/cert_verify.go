@@ -69,7 +69,7 @@ func (a *app) verifyOptions(chain, name, at string) (x509.VerifyOptions, error) 
 		return options, usagef("there is no root to check against: give --ca, or --data with a root.crt in it")
 	}
 	var err error
-	if options.Roots, err = a.roots(); err != nil {
+	if options.Roots, err = readPool(a.rootFile()); err != nil {
 		return options, err
 	}
 	if err := a.onlyCAs(); err != nil {

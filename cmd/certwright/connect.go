@@ -9,15 +9,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
 	"google.golang.org/grpc"
 
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxSocketPath is what sockaddr_un holds on Linux.
@@ -25,22 +28,28 @@ const maxSocketPath = 107
 
 // dial opens a connection to the server that the flags name. Nothing is sent yet.
 func (a *app) dial(ctx context.Context) (*grpc.ClientConn, error) {
-	token, err := a.token()
+	shown, err := a.credentials()
 	if err != nil {
 		return nil, err
 	}
-	return a.dialWith(ctx, token, nil)
+	return a.dialWith(ctx, shown)
 }
 
-// dialWith is dial with these credentials and no other: a bearer token, a client
-// certificate, or none.
-func (a *app) dialWith(ctx context.Context, token string, cert *tls.Certificate) (*grpc.ClientConn, error) {
-	c := client.Config{Server: a.server, UserAgent: "certwright-cli/" + version}
-	if token != "" {
-		c.Token = func(context.Context) (string, error) { return token, nil }
+// credentials are what a call shows: a bearer token, a client certificate, or nothing.
+type credentials struct {
+	token string
+	cert  *tls.Certificate
+	root  func(*x509.Certificate) error // see client.Config; nil: any root that is trusted
+}
+
+// dialWith is dial with these credentials and no other.
+func (a *app) dialWith(ctx context.Context, shown credentials) (*grpc.ClientConn, error) {
+	c := client.Config{Server: a.server, UserAgent: "certwright-cli/" + version, Root: shown.root}
+	if shown.token != "" {
+		c.Token = func(context.Context) (string, error) { return shown.token, nil }
 	}
-	if cert != nil {
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+	if shown.cert != nil {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown.cert, nil }
 	}
 	if c.Server == "" {
 		c.Server = "unix:" + filepath.Join(a.data, "admin.sock")
@@ -49,16 +58,21 @@ func (a *app) dialWith(ctx context.Context, token string, cert *tls.Certificate)
 		if err := reachable(strings.TrimPrefix(path, "//")); err != nil {
 			return nil, err
 		}
+		if shown.token != "" && a.server == "" && !a.dataNamed {
+			if err := ownSocket(path); err != nil {
+				return nil, err
+			}
+		}
 	} else if _, err := client.Address(c.Server); err != nil {
 		return nil, usagef("--server: %w", err)
 	}
 	if c.Fingerprint = a.fingerprint; c.Fingerprint == "" {
-		c.CAFile = a.rootFile()
+		c.CAFile = a.rootFor(c.Server)
 	} else if _, err := client.ParseFingerprint(c.Fingerprint); err != nil {
 		return nil, usagef("--%w", err)
 	}
-	if c.CAFile != "" && !strings.HasPrefix(c.Server, "unix:") {
-		if _, err := a.roots(); err != nil {
+	if c.CAFile != "" {
+		if _, err := readPool(c.CAFile); err != nil {
 			return nil, err
 		}
 	}
@@ -81,6 +95,19 @@ func reachable(path string) error {
 	return nil
 }
 
+// ownSocket refuses to show a token to a socket that another user has put into the
+// folder one is in.
+func ownSocket(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return missing(err)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !isOurs(info) {
+		return failf(exitAuth, "%s is another user's, so it is not shown the token: if it is the server that is meant, name it by --data or --server", path)
+	}
+	return nil
+}
+
 // rootFile is the file with the trusted roots: --ca, else DATA/root.crt if it is
 // there, else "".
 func (a *app) rootFile() string {
@@ -93,13 +120,36 @@ func (a *app) rootFile() string {
 	return ""
 }
 
-// roots are the trusted roots; nil for those of the system.
-func (a *app) roots() (*x509.CertPool, error) {
-	file := a.rootFile()
-	if file == "" {
-		return nil, nil
+// rootFor is the file with the roots to trust a server by; "": those of the system. The
+// data folder is often that of the folder one happens to be in, and somebody else may
+// have filled it: it says who is a server of this machine, and of no other.
+func (a *app) rootFor(server string) string {
+	if a.ca != "" {
+		return a.ca
 	}
-	text, err := os.ReadFile(file)
+	if onLoopback(server) {
+		return a.rootFile()
+	}
+	return ""
+}
+
+// onLoopback tells a server of this machine.
+func onLoopback(server string) bool {
+	address, err := client.Address(server)
+	if err != nil {
+		return false
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// readPool reads a file of roots.
+func readPool(file string) (*x509.CertPool, error) {
+	text, err := plainfile.Read(file, maxInput)
 	if err != nil {
 		return nil, fmt.Errorf("--ca: %w", err)
 	}
@@ -112,7 +162,7 @@ func (a *app) roots() (*x509.CertPool, error) {
 
 // readable is nil, or why a file of the server cannot be read here.
 func readable(file string) error {
-	f, err := os.Open(file)
+	f, err := plainfile.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return failf(exitNotFound, "there is no file %s; --data names the server's data folder", file)
 	}
@@ -127,20 +177,26 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// token is that of --token-file, else of the session with the server, or "".
-func (a *app) token() (string, error) {
-	if a.tokenFile == "" {
-		kept, err := a.keptSession()
-		if err != nil || kept == nil {
-			return "", err
-		}
-		a.inSession = true
-		return kept.Token, nil
+// credentials are the token of --token-file, else the session with the server, else none.
+func (a *app) credentials() (credentials, error) {
+	if a.tokenFile != "" {
+		token, err := a.token()
+		return credentials{token: token}, err
 	}
+	kept, err := a.keptSession()
+	if err != nil || kept == nil {
+		return credentials{}, err
+	}
+	a.inSession = true
+	return a.sessionCredentials(kept), nil
+}
+
+// token is that of --token-file.
+func (a *app) token() (string, error) {
 	var from io.Reader = a.in
 	if a.tokenFile != "-" {
-		f, err := client.OpenRegular(a.tokenFile)
-		if errors.Is(err, client.ErrNotRegular) {
+		f, err := plainfile.Open(a.tokenFile)
+		if errors.Is(err, plainfile.ErrNotRegular) {
 			return "", usagef("--token-file: %w; - reads standard input", err)
 		}
 		if err != nil {
@@ -180,8 +236,8 @@ func (a *app) ask(ctx context.Context, call func(context.Context, *grpc.ClientCo
 }
 
 // askWith is ask with these credentials; see dialWith.
-func (a *app) askWith(ctx context.Context, token string, cert *tls.Certificate, call func(context.Context, *grpc.ClientConn) error) error {
-	conn, err := a.dialWith(ctx, token, cert)
+func (a *app) askWith(ctx context.Context, shown credentials, call func(context.Context, *grpc.ClientConn) error) error {
+	conn, err := a.dialWith(ctx, shown)
 	return a.askOn(ctx, conn, err, call)
 }
 

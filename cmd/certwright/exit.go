@@ -84,6 +84,10 @@ func (a *app) explain(err error) *failure {
 	}
 	if f := fromStatus(err); f != nil {
 		if f.code == exitAuth && a.tokenFile == "" && !a.inSession && !strings.Contains(f.text, "--token-file") {
+			if other := a.otherSession(); other != "" {
+				f.detail = append(f.detail, "a session is kept for "+other+": use --server "+other+", or certwright login")
+				return f
+			}
 			f.detail = append(f.detail, "people log in with certwright login --server HOST:PORT; a join token goes with --token-file FILE; admins use the socket in the data folder (--data, without --server)")
 		}
 		return f

@@ -14,6 +14,7 @@ import (
 	"github.com/certwright/certwright/ca"
 	"github.com/certwright/certwright/keys"
 	"github.com/certwright/certwright/ledger"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
@@ -153,7 +154,7 @@ func quickCheck(ctx context.Context, store *bolt.Store, verify ledger.VerifyConf
 		return damaged(result, &problem.Problem{Reason: reasonUnreadable, Detail: err.Error()})
 	}
 	result.Entries, result.Root = head.Size, hex.EncodeToString(head.Root[:])
-	signed, err := os.ReadFile(verify.Lock)
+	signed, err := plainfile.Read(verify.Lock, maxInput)
 	if err != nil {
 		return result, err
 	}

@@ -4,13 +4,13 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/merkle/entry"
 	"github.com/certwright/certwright/merkle/proof"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // proofCheck is ledger verify --proof: a check that asks nobody.
@@ -101,7 +101,7 @@ func (a *app) verifierKey(text string) (string, error) {
 	if strings.Count(text, "+") >= 2 && !exists(text) {
 		return text, nil
 	}
-	data, err := os.ReadFile(text)
+	data, err := plainfile.Read(text, maxInput)
 	if err != nil {
 		return "", usagef("--key %.128q is neither a verifier key (NAME+HASH+KEY) nor a file with one; certwright ledger status shows it", text)
 	}

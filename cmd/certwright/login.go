@@ -6,9 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/certwright/certwright/client"
 	"github.com/certwright/certwright/client/login"
+	"github.com/certwright/certwright/plainfile"
 	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
 
@@ -81,50 +82,81 @@ certwright login --server ca.internal --cert admin.crt --key admin.key --lifetim
 
 // login proves who calls, opens a session and keeps it.
 func (a *app) login(ctx context.Context, server string, w loginWish) error {
-	if a.sessionFile(server) == "" {
-		return failf(exitUsage, "there is no place to keep the session: set HOME or XDG_STATE_HOME")
+	if _, err := a.sessionPlace(server); err != nil {
+		return err
 	}
-	var token string
-	var cert *tls.Certificate
+	var shown credentials
 	var err error
 	if w.cert != "" {
-		cert, err = readPair(w.cert, w.key)
+		shown.cert, err = readPair(w.cert, w.key)
 	} else {
-		token, err = a.idToken(ctx, w)
+		shown.token, err = a.idToken(ctx, w)
 	}
 	if err != nil {
 		return err
+	}
+	var root atomic.Pointer[x509.Certificate] // that the server is under
+	shown.root = func(of *x509.Certificate) error {
+		root.Store(of)
+		return nil
 	}
 	request := &pb.CreateSessionRequest{}
 	if w.lifetime != 0 {
 		request.Lifetime = durationpb.New(time.Duration(w.lifetime))
 	}
 	var made *pb.CreateSessionResponse
-	err = a.askWith(ctx, token, cert, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	err = a.askWith(ctx, shown, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		made, err = pb.NewSessionServiceClient(conn).CreateSession(ctx, request)
 		return err
 	})
 	if err != nil {
 		f := a.explain(err)
-		if cert != nil && f.code == exitUnavailable {
+		if shown.cert != nil && f.code == exitUnavailable {
 			f.detail = append(f.detail, "or it does not take this certificate: one that is revoked, expired or of another CA is refused in the handshake")
 		}
 		return f
 	}
 	s := made.GetSession()
-	path, err := a.keep(keptSession{Server: server, ID: s.GetId(), Token: made.GetToken(), Expires: s.GetExpireTime().AsTime()})
+	former, formerErr := a.keptSession()
+	path, err := a.keep(keptSession{
+		Server: server, Root: client.Fingerprint(root.Load()), ID: s.GetId(), Token: made.GetToken(), Expires: s.GetExpireTime().AsTime(),
+	})
 	if err != nil {
 		return err
 	}
 	a.note("Logged in to %s; the session is kept in %s.", server, path)
+	a.endFormer(ctx, former, formerErr)
 	made.Token = "" // nobody needs to see it
 	return a.print(made, selfRows(s.GetPrincipal(), s.GetName(), made.GetRoles(), s))
+}
+
+// endFormer revokes the session whose place another has taken: nobody could log out of
+// it any more. What stands against that is told, and the login holds.
+func (a *app) endFormer(ctx context.Context, former *keptSession, err error) {
+	switch {
+	case err != nil:
+		a.note("A session was kept here before, and is not known any more: %v. Look for it: certwright session list", err)
+		return
+	case former == nil || time.Now().After(former.Expires):
+		return
+	}
+	err = a.askWith(ctx, a.sessionCredentials(former), func(ctx context.Context, conn *grpc.ClientConn) error {
+		_, err := pb.NewSessionServiceClient(conn).RevokeSession(ctx, &pb.RevokeSessionRequest{Id: former.ID})
+		return err
+	})
+	if err == nil {
+		a.note("The session before, %s, is revoked.", former.ID)
+		return
+	}
+	if f := a.explain(err); f.code != exitAuth { // else it is over
+		a.note("The session before, %s, could not be revoked and goes on until %s: %s", former.ID, former.Expires.Local().Format(time.TimeOnly), f.text)
+	}
 }
 
 // readPair reads a client certificate and its key.
 func readPair(cert, key string) (*tls.Certificate, error) {
 	for _, file := range []string{cert, key} {
-		if f, err := client.OpenRegular(file); errors.Is(err, client.ErrNotRegular) {
+		if f, err := plainfile.Open(file); errors.Is(err, plainfile.ErrNotRegular) {
 			return nil, usagef("%w", err)
 		} else if err != nil {
 			return nil, missing(err)
@@ -142,7 +174,7 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 // idToken logs in at an identity provider.
 func (a *app) idToken(ctx context.Context, w loginWish) (string, error) {
 	var answer *pb.ListProvidersResponse
-	err := a.askWith(ctx, "", nil, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	err := a.askWith(ctx, credentials{}, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pb.NewSessionServiceClient(conn).ListProviders(ctx, &pb.ListProvidersRequest{})
 		return err
 	})
@@ -164,7 +196,9 @@ func (a *app) idToken(ctx context.Context, w loginWish) (string, error) {
 	if w.device {
 		token, err = login.Device(ctx, c, a.showDevice)
 	} else {
-		token, err = login.Code(ctx, c, func(url string) { a.showURL(url, w.noBrowser) })
+		closePage := func() {}
+		token, err = login.Code(ctx, c, func(url string) { closePage = a.showURL(url, w.noBrowser) })
+		closePage()
 	}
 	if err != nil {
 		return "", failf(exitAuth, "nobody is logged in: %w", err)
@@ -195,7 +229,7 @@ func providerRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(file)
+	text, err := plainfile.Read(file, maxInput)
 	if err != nil {
 		return nil, fmt.Errorf("--provider-ca: %w", err)
 	}
@@ -206,12 +240,19 @@ func providerRoots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func (a *app) showURL(url string, noBrowser bool) {
+// showURL shows where to log in, and opens it. The browser needs the page that leads
+// there until closePage.
+func (a *app) showURL(url string, noBrowser bool) (closePage func()) {
 	a.note("Open this in a browser on this machine, if it does not open by itself:")
 	a.note("  %s", url)
-	if !noBrowser && !a.openBrowser(url) {
-		a.note("There is no browser here; on another machine certwright login --device may be what you want.")
+	if noBrowser {
+		return func() {}
 	}
+	opened, closePage := a.openBrowser(url)
+	if !opened {
+		a.note("No browser could be opened here; certwright login --device logs in on another machine.")
+	}
+	return closePage
 }
 
 func (a *app) showDevice(p login.Prompt) {

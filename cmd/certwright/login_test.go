@@ -132,7 +132,8 @@ func (o *office) apply(roles string) {
 type person struct {
 	*office
 	env      map[string]string
-	out, err string // of the last command
+	out, err string                  // of the last command
+	follows  func(url string) string // what is opened for a URL that is shown; nil: that
 }
 
 func (o *office) person() *person {
@@ -189,6 +190,9 @@ func (p *person) opens(line string) {
 	m := pageShown.FindStringSubmatch(line)
 	if m == nil {
 		return
+	}
+	if p.follows != nil {
+		m[1] = p.follows(m[1])
 	}
 	transport := &http.Transport{TLSClientConfig: p.provider.TLS()}
 	defer transport.CloseIdleConnections()
@@ -260,6 +264,8 @@ func TestLoginJourney(t *testing.T) {
 	admin.runs(0, "", "cert", "list")
 	admin.runs(0, "groups=staff", "role", "list")
 	admin.runs(0, "requester, ca-admin", "policy", "simulate", "--issuer", o.provider.URL, "--claim", "groups=pki")
+
+	admin.runs(exitNotFound, `no identity provider "https://idp.other" is configured here; allowed: `+o.provider.URL+"; ", "policy", "simulate", "--issuer", "https://idp.other", "--claim", "groups=pki")
 
 	o.provider.Interval(1)
 	eve.login("eve", "staff", "--device", "--lifetime", "2m", "-o", "json")
@@ -377,6 +383,11 @@ func TestLoginByCertificateJourney(t *testing.T) {
 	root.runs(0, "ca-admin", "whoami")
 	p := o.person()
 	p.runs(0, "auditor", pair("ops.internal")...)
+	if !strings.Contains(p.out, "ops.internal (serial ") {
+		t.Error(p.out)
+	}
+	p.runs(0, "ops.internal (serial ", "whoami")
+	root.runs(0, "ops.internal (serial ", "session", "list")
 	p.runs(0, "auditor", "whoami")
 	p.runs(0, "session.opened", "ledger", "list", "-o", "json")
 	p.runs(exitDenied, "no grant is for", "cert", "issue", "x.internal", "--out", dir)
@@ -390,16 +401,16 @@ func TestLoginUsage(t *testing.T) {
 	o := newOffice(t)
 	p := o.person()
 	for says, args := range map[string][]string{
-		"belong together":                   {"login", "--cert", "x"},
-		"is a proof by itself":              {"login", "--cert", "x", "--key", "y", "--device"},
-		"is not one of " + o.provider.URL:   {"login", "--provider", "https://other.example"},
-		"needs --server":                    {"login", "--server", "unix:x"},
-		"--claim needs to know of whom":     {"policy", "simulate", "--claim", "a=b"},
-		"both say who would ask":            {"policy", "simulate", "--issuer", "https://x", "--as", "token:0"},
-		"write NAME=VALUE":                  {"policy", "simulate", "--issuer", "https://x", "--claim", "a"},
-		"that is a session's token":         {"session", "revoke", "cws" + "_x"},
-		"certwright logout needs --server":  {"logout", "--server", "unix:x"},
-		"no certificate in PEM; --provider": {"login", "--provider-ca", os.DevNull},
+		"belong together":                                         {"login", "--cert", "x"},
+		"is a proof by itself":                                    {"login", "--cert", "x", "--key", "y", "--device"},
+		"is not one of " + o.provider.URL:                         {"login", "--provider", "https://other.example"},
+		"needs --server":                                          {"login", "--server", "unix:x"},
+		"--claim needs to know of whom":                           {"policy", "simulate", "--claim", "a=b"},
+		"both say who would ask":                                  {"policy", "simulate", "--issuer", "https://x", "--as", "token:0"},
+		"write NAME=VALUE":                                        {"policy", "simulate", "--issuer", "https://x", "--claim", "a"},
+		"that is a session's token":                               {"session", "revoke", "cws" + "_x"},
+		"certwright logout needs --server":                        {"logout", "--server", "unix:x"},
+		"--provider-ca: " + os.DevNull + " is not a regular file": {"login", "--provider-ca", os.DevNull},
 	} {
 		p.runs(exitUsage, says, args...)
 	}
@@ -408,66 +419,4 @@ func TestLoginUsage(t *testing.T) {
 	p.runs(exitUsage, "login takes no token", "login", "--token-file", token)
 	p.env["HOME"] = ""
 	p.runs(exitUsage, "set HOME or XDG_STATE_HOME", "login")
-}
-
-// TestKeptSessions: a file that others can read, or that is damaged, is not used.
-func TestKeptSessions(t *testing.T) {
-	a, _, _ := testApp()
-	home := t.TempDir()
-	a.getenv = func(name string) string { return map[string]string{"XDG_STATE_HOME": "relative", "HOME": home}[name] }
-	a.server = "CA.internal"
-	kept, err := a.keptSession()
-	if kept != nil || err != nil {
-		t.Fatal(kept, err)
-	}
-	server, err := a.sessionServer()
-	if err != nil || server != "ca.internal:8444" {
-		t.Fatal(server, err)
-	}
-	path, err := a.keep(keptSession{Server: server, ID: "i", Token: "t", Expires: time.Now()})
-	if err != nil || !strings.HasPrefix(path, filepath.Join(home, ".local", "state")) {
-		t.Fatal(path, err)
-	}
-	if kept, err = a.keptSession(); err != nil || kept.Token != "t" {
-		t.Fatal(kept, err)
-	}
-	other := *a
-	other.server = "ca.internal:9444"
-	if kept, err := other.keptSession(); kept != nil || err != nil {
-		t.Error("a session goes to another server")
-	}
-	if err := os.Chmod(path, 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "counts as stolen") {
-		t.Error(err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{"", "{}", `{"server":"ca.internal:8444","id":"i","token":"a b","expires":"2027-01-01T00:00:00Z"}`, `{"server":"evil:1","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, strings.Repeat(" ", maxSessionFile+1)} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := a.keptSession(); err == nil || !strings.Contains(err.Error(), "run certwright login") {
-			t.Errorf("%.40q: %v", text, err)
-		}
-	}
-	a.getenv = func(string) string { return "" }
-	if kept, err := a.keptSession(); kept != nil || err != nil {
-		t.Error(kept, err)
-	}
-}
-
-// FuzzKept: a session's file.
-func FuzzKept(f *testing.F) {
-	for _, seed := range []string{`{"server":"s","id":"i","token":"t","expires":"2027-01-01T00:00:00Z"}`, `{}`, `null`, `[]`, `{"token":"a\nb"}`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		kept, err := parseKept(data)
-		if err == nil && (kept.Token == "" || strings.ContainsAny(kept.Token, " \n\r\x00")) {
-			t.Errorf("%+v", kept)
-		}
-	})
 }

@@ -47,9 +47,12 @@ func (a *app) logout(ctx context.Context, server string) error {
 	}
 	if kept == nil {
 		a.note("There is no session with %s on this machine.", server)
+		if other := a.otherSession(); other != "" {
+			a.note("A session is kept for %s: use --server %s.", other, other)
+		}
 		return nil
 	}
-	err = a.askWith(ctx, kept.Token, nil, func(ctx context.Context, conn *grpc.ClientConn) error {
+	err = a.askWith(ctx, a.sessionCredentials(kept), func(ctx context.Context, conn *grpc.ClientConn) error {
 		_, err := pb.NewSessionServiceClient(conn).RevokeSession(ctx, &pb.RevokeSessionRequest{Id: kept.ID})
 		return err
 	})

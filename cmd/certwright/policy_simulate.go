@@ -24,7 +24,7 @@ func policySimulateCommand(a *app) *cobra.Command {
 Asks the server's active policy what it would say to a request, by the function
 that decides real ones; nothing is recorded. A denial lists every broken rule and
 exits with 4. --as asks on behalf of another principal, such as token:ID; --issuer
-of anybody of an identity provider. --claim says what is proven of that principal, and
+of anybody of an identity provider that is configured. --claim says what is proven of that principal, and
 given twice makes a list. The roles that it has are shown too; without a name to
 ask for, they are all that is asked.`,
 		example: `

@@ -62,6 +62,7 @@ func newRoot(a *app) *cobra.Command {
 			return usagef("--timeout 0: nothing answers in no time; give 1s or more")
 		}
 		a.started = true
+		a.dataNamed = a.getenv("CERTWRIGHT_DATA") != "" || cmd.Flags().Changed("data")
 		return nonEmpty(cmd)
 	}
 	root.Version = version
@@ -84,7 +85,7 @@ func (a *app) commonFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&a.server, "server", a.getenv("CERTWRIGHT_SERVER"), "gRPC address of the server: HOST:PORT, https://HOST:PORT or unix:PATH (CERTWRIGHT_SERVER)")
 	flags.StringVar(&a.data, "data", data, "data folder, whose socket is used if there is no --server (CERTWRIGHT_DATA)")
 	flags.StringVar(&a.tokenFile, "token-file", a.getenv("CERTWRIGHT_TOKEN_FILE"), "file with a join token or an identity token; - is standard input (CERTWRIGHT_TOKEN_FILE; default: the session of certwright login)")
-	flags.StringVar(&a.ca, "ca", a.getenv("CERTWRIGHT_CA"), "file with the root certificates to trust, PEM (CERTWRIGHT_CA; default DATA/root.crt if it is there)")
+	flags.StringVar(&a.ca, "ca", a.getenv("CERTWRIGHT_CA"), "file with the root certificates to trust, PEM (CERTWRIGHT_CA; default for a server of this machine: DATA/root.crt)")
 	flags.StringVar(&a.fingerprint, "fingerprint", a.getenv("CERTWRIGHT_FINGERPRINT"), "sha256:… of the root to trust, in place of --ca (CERTWRIGHT_FINGERPRINT)")
 	flags.Var(&a.timeout, "timeout", "how long to wait for the server")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,9 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxSessionFile is the most octets of a session's file.
@@ -23,6 +26,7 @@ const maxSessionFile = 8 << 10
 // alone.
 type keptSession struct {
 	Server  string    `json:"server"` // host:port
+	Root    string    `json:"root"`   // fingerprint of the root that the server was under
 	ID      string    `json:"id"`
 	Token   string    `json:"token"`
 	Expires time.Time `json:"expires"`
@@ -66,9 +70,26 @@ func (a *app) keptSession() (*keptSession, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := client.OpenRegular(path)
+	kept, err := readKept(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	if kept.Server != server {
+		return nil, failf(exitAuth, "the session in %s cannot be read: run certwright login", path)
+	}
+	return kept, nil
+}
+
+// readKept reads a session's file, which must be its user's alone.
+func readKept(path string) (*keptSession, error) {
+	if err := privateFolder(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	f, err := plainfile.Open(path)
+	if errors.Is(err, plainfile.ErrNotRegular) {
+		return nil, failf(exitAuth, "%w, so no session is in it: certwright logout --local, and log in again", err)
 	} else if err != nil {
 		return nil, err
 	}
@@ -76,6 +97,9 @@ func (a *app) keptSession() (*keptSession, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
+	}
+	if !isOurs(info) {
+		return nil, failf(exitAuth, "the session in %s is another user's file, so it is not used: certwright logout --local, and log in again", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, failf(exitAuth, "others may read the session in %s, so its token counts as stolen: certwright logout --local, log in again, and revoke the old one: certwright session list", path)
@@ -85,10 +109,44 @@ func (a *app) keptSession() (*keptSession, error) {
 		return nil, err
 	}
 	kept, err := parseKept(data)
-	if err != nil || kept.Server != server {
+	if err != nil {
 		return nil, failf(exitAuth, "the session in %s cannot be read: run certwright login", path)
 	}
 	return kept, nil
+}
+
+// privateFolder refuses a folder of sessions, and the one above it, if others may change
+// what is in it: they could put another session in a session's place.
+func privateFolder(dir string) error {
+	for _, each := range []string{filepath.Dir(dir), dir} {
+		info, err := os.Stat(each)
+		if err != nil {
+			return err
+		}
+		if !isOurs(info) || info.Mode().Perm()&0o022 != 0 {
+			return failf(exitAuth, "others may change the folder %s, so no session in it is used: make it yours alone (chmod 700), and log in again", each)
+		}
+	}
+	return nil
+}
+
+// isOurs tells whether the file is this process's user's.
+func isOurs(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || int(stat.Uid) == os.Geteuid()
+}
+
+// sessionCredentials are those of a session. They go to no server that is under another
+// root than the one that the session was opened with: it is not the same.
+func (a *app) sessionCredentials(kept *keptSession) credentials {
+	return credentials{token: kept.Token, root: func(root *x509.Certificate) error {
+		if isPinned(root, kept.Root) {
+			return nil
+		}
+		a.otherRoot.Store(failf(exitConflict, "the session with %s was opened under the root %s, and the server is under %s, so it was not shown the session; if the CA's admin confirms that root, log in again: certwright login",
+			kept.Server, kept.Root, client.Fingerprint(root)))
+		return errors.New("another root than that of the session")
+	}}
 }
 
 // parseKept reads a session's file.
@@ -105,16 +163,29 @@ func parseKept(data []byte) (*keptSession, error) {
 	if kept.Token == "" || kept.ID == "" || strings.IndexFunc(kept.Token+kept.ID, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
 		return nil, errors.New("it holds no token")
 	}
+	if _, err := client.ParseFingerprint(kept.Root); err != nil {
+		return nil, err
+	}
 	return kept, nil
 }
 
-// keep writes a session's file, 0600 in a folder of its user's alone.
-func (a *app) keep(s keptSession) (string, error) {
-	path := a.sessionFile(s.Server)
+// sessionPlace is the file that the session with a server is to be kept in. Its folder
+// is there, and its user's alone.
+func (a *app) sessionPlace(server string) (string, error) {
+	path := a.sessionFile(server)
 	if path == "" {
 		return "", failf(exitUsage, "there is no place to keep the session: set HOME or XDG_STATE_HOME")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", missing(err)
+	}
+	return path, privateFolder(filepath.Dir(path))
+}
+
+// keep writes a session's file, 0600.
+func (a *app) keep(s keptSession) (string, error) {
+	path, err := a.sessionPlace(s.Server)
+	if err != nil {
 		return "", err
 	}
 	text, err := json.Marshal(s)

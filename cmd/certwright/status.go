@@ -157,6 +157,9 @@ func codeOfStatus(code codes.Code) int {
 // reached puts into words that the server did not answer; what it answered passes
 // through.
 func (a *app) reached(err error) error {
+	if refused := a.otherRoot.Load(); refused != nil && err != nil {
+		return refused
+	}
 	st, ok := status.FromError(err)
 	if err == nil || !ok || len(st.Details()) > 0 {
 		return err
@@ -173,12 +176,23 @@ func (a *app) reached(err error) error {
 	case st.Code() != codes.Unavailable:
 		return err
 	case strings.Contains(st.Message(), "certificate signed by unknown authority"):
-		return failf(exitUnavailable, "the certificate of the server at %s is not signed by a trusted root; name the CA's root with --ca", where)
+		return a.untrusted(where)
+	case strings.Contains(st.Message(), client.ErrOtherRoot.Error()):
+		return failf(exitConflict, "%w; check --server, and --fingerprint with what the CA's admin says", client.ErrOtherRoot)
 	case strings.Contains(st.Message(), "x509:"), strings.Contains(st.Message(), "tls:"):
 		_, why, _ := strings.Cut(st.Message(), "handshake failed: ")
 		return failf(exitUnavailable, "no safe connection to the server at %s: %s; check --server and --ca", where, strings.Trim(why, `"`))
 	}
 	return failf(exitUnavailable, "no server answers at %s; is it running? start one with: certwright serve --dev", where)
+}
+
+// untrusted says what to trust a server by, and why the data folder's root is not it.
+func (a *app) untrusted(where string) error {
+	const help = "name the CA's root with --ca (CERTWRIGHT_CA) or its --fingerprint, or have this machine trust it: certwright trust install"
+	if file := a.rootFile(); file != "" && a.ca == "" && !onLoopback(where) {
+		return failf(exitUnavailable, "the certificate of the server at %s is not signed by a trusted root, and %s is believed of servers of this machine only; %s", where, file, help)
+	}
+	return failf(exitUnavailable, "the certificate of the server at %s is not signed by a trusted root; %s", where, help)
 }
 
 // speaksHTTP tells that what answered a call is no gRPC server.

@@ -125,7 +125,7 @@ func (a *app) shownRoot(ctx context.Context, server string) (*x509.Certificate, 
 	}
 	c := client.Config{Server: server, Fingerprint: a.fingerprint}
 	if c.Fingerprint == "" {
-		c.CAFile = a.rootFile()
+		c.CAFile = a.rootFor(server)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.timeout))
 	defer cancel()

@@ -21,6 +21,7 @@ import (
 type trustFlags struct {
 	root                   string
 	dryRun, yes, uninstall bool
+	named                  bool // it was said which root is meant
 }
 
 func trustInstallCommand(a *app) *cobra.Command {
@@ -31,8 +32,9 @@ func trustInstallCommand(a *app) *cobra.Command {
 Puts the root into the system's trust store: every program of this machine that uses
 it then believes whatever the CA signs. The root comes from FILE, --server or the data
 folder, as with "certwright trust print". It must be the certificate of a root CA, in
-its time, and its fingerprint must be confirmed: by --fingerprint, or by you, who are
-asked before anything is changed. In a script give --fingerprint and --yes.
+its time. You are asked before anything is changed, and compare the fingerprint then,
+unless --fingerprint has. In a script --yes answers, and --fingerprint compares. --yes
+takes no root that just lies in ./certwright-data: name FILE, or --data.
 
 Known are the stores of Debian, Ubuntu, Alpine, Fedora, RHEL, SUSE and Arch Linux; on
 macOS the command to run is printed. Java, Firefox and Python's certifi may have stores
@@ -44,7 +46,7 @@ the command that ends the work there is printed. --uninstall takes the root away
 certwright trust install root.crt --fingerprint sha256:…
 certwright trust install --server ca.internal:8444 --fingerprint sha256:… --yes
 certwright trust install root.crt --fingerprint sha256:… --yes --root ./rootfs
-certwright trust install root.crt --uninstall --dry-run`,
+certwright trust install root.crt --uninstall --yes`,
 		next: "curl https://SERVICE.internal",
 		args: atMost("FILE"),
 		run: func(cmd *cobra.Command, args []string) error {
@@ -55,6 +57,7 @@ certwright trust install root.crt --uninstall --dry-run`,
 			if len(roots) > 1 {
 				return usagef("there are %d certificates; say by --fingerprint which one is meant", len(roots))
 			}
+			f.named = len(args) > 0 || a.fingerprint != "" || a.server != "" || a.dataNamed
 			return f.install(cmd.Context(), a, roots[0])
 		},
 	}.command()
@@ -62,7 +65,7 @@ certwright trust install root.crt --uninstall --dry-run`,
 	flags.StringVar(&f.root, "root", "/", "root folder of the system, for images")
 	flags.BoolVar(&f.uninstall, "uninstall", false, "take the root out of the store")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only say what would be done")
-	flags.BoolVar(&f.yes, "yes", false, "do not ask; needs --fingerprint")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	_ = cmd.MarkFlagDirname("root")
 	cmd.ValidArgsFunction = nil
 	return cmd
@@ -104,13 +107,14 @@ func (f *trustFlags) install(ctx context.Context, a *app, root *x509.Certificate
 	return f.finish(ctx, a, update, file)
 }
 
-// sound refuses what is no root, and a root that nobody has confirmed.
+// sound refuses what is no root; and for --yes what only lies in the folder one is in,
+// where somebody else may have put it.
 func (f *trustFlags) sound(a *app, root *x509.Certificate) error {
 	if err := client.IsRoot(root); err != nil && !f.uninstall {
 		return failf(exitDenied, "%s is not to be trusted: %w", title(root), err)
 	}
-	if f.yes && a.fingerprint == "" && !f.dryRun {
-		return usagef("--yes needs --fingerprint: nobody has confirmed that %s is the right root", client.Fingerprint(root))
+	if f.yes && !f.named && !f.uninstall && !f.dryRun {
+		return usagef("--yes does not say which root: name its FILE, --data or --fingerprint; %s has %s", a.rootFile(), client.Fingerprint(root))
 	}
 	return nil
 }

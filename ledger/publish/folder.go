@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/certwright/certwright/merkle/layout"
+	"github.com/certwright/certwright/plainfile"
 )
 
 // Folder is a source: the folder that an export has written.
@@ -27,19 +27,11 @@ func (f Folder) File(_ context.Context, path string) ([]byte, error) {
 
 // readFile reads a file of at most so many octets.
 func readFile(name string, most int64) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close() //nolint:errcheck // only read
-	data, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > most {
+	data, err := plainfile.Read(name, most)
+	if errors.Is(err, plainfile.ErrTooLarge) {
 		return nil, fmt.Errorf("%s has more than %d octets: it is not what its name says", name, most)
 	}
-	return data, nil
+	return data, err
 }
 
 // writer writes the files of an export. Each appears whole or not at all; durable

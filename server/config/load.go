@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/certwright/certwright/plainfile"
 )
 
 // FileName is the configuration's name inside a data folder.
@@ -173,7 +174,7 @@ func (s *Settings) loadFile(src Sources, env environ) error {
 		}
 		file = filepath.Join(dir, FileName)
 	}
-	data, err := os.ReadFile(file)
+	data, err := plainfile.Read(file, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && inData:
 		return nil

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/certwright/certwright/plainfile"
 )
 
 // maxPassphrase is the longest passphrase, in bytes.
@@ -35,7 +37,7 @@ func (c *Config) Passphrase() func() ([]byte, error) {
 // readPassphrase reads a file that only its owner can read, without one trailing
 // newline.
 func readPassphrase(path, key string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := plainfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", key, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist})
 	}

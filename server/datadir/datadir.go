@@ -22,6 +22,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 )
 
@@ -96,6 +97,9 @@ func ParseFormat(data []byte) (Format, error) {
 	return f, nil
 }
 
+// maxFormat is more than a format file has, in bytes.
+const maxFormat = 4 << 10
+
 // Read reads the format file of the data folder. ErrNone if the folder is not
 // there or empty. A folder that everybody can write to is refused.
 func Read(dir string) (Format, error) {
@@ -103,7 +107,7 @@ func Read(dir string) (Format, error) {
 		return Format{}, fmt.Errorf("data folder %s: everybody can write to it, and so replace what is in it: chmod o-w %[1]s", dir)
 	}
 	path := filepath.Join(dir, FormatFile)
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxFormat)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Format{}, absent(dir)
 	}
@@ -150,7 +154,7 @@ func explain(dir string, err error) error {
 // Lock takes the data folder for one server, until the process ends or the
 // returned function is called.
 func Lock(dir string) (release func() error, err error) {
-	f, err := os.Open(filepath.Join(dir, FormatFile))
+	f, err := plainfile.Open(filepath.Join(dir, FormatFile))
 	if err != nil {
 		return nil, explain(dir, err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/certwright/certwright/identity"
 	"github.com/certwright/certwright/keys"
+	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/server/config"
 	"github.com/certwright/certwright/server/datadir"
 )
@@ -164,8 +165,11 @@ func (c *Ceremony) result() (Result, error) {
 	return r, nil
 }
 
+// maxCertificate is more than the files of a ceremony need, in bytes.
+const maxCertificate = 1 << 20
+
 func readCertificate(path string) (*x509.Certificate, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxCertificate)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +183,7 @@ func readCertificate(path string) (*x509.Certificate, error) {
 // moveLock takes the last-seen file out of the data folder to its place.
 func (c *Ceremony) moveLock() error {
 	from, to := c.Config.Path(lockFile), c.Config.Path(c.Config.Ledger.Lock)
-	data, err := os.ReadFile(from)
+	data, err := plainfile.Read(from, maxCertificate)
 	if err != nil {
 		return err
 	}
