@@ -106,6 +106,9 @@ func (a *Agent) path(parts ...string) string {
 
 // take makes the keepers of a configuration.
 func (a *Agent) take(c *config.Config) error {
+	if err := onlyRoots(c); err != nil {
+		return err
+	}
 	shared := &acme.Source{Config: c.ACME, State: filepath.Join(c.State, "acme"), UserAgent: a.userAgent(), Logger: a.log}
 	keepers := make([]*keeper, 0, len(c.Certificates))
 	for i := range c.Certificates {

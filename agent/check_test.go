@@ -39,10 +39,10 @@ certificates:
 		t.Fatal("all is fine")
 	}
 	want := []string{
-		`auth.token_command: there is no program "no-such-token"`,
 		`certificates[0].file_owner: there is no user "ghost"`,
-		`certificates[0].hook.command: there is no program "/no/hook" that can be run: `,
 		`certificates[1].file_group: there is no group "ghosts"`,
+		`auth.token_command: there is no program "no-such-token"`,
+		`certificates[0].hook.command: there is no program "/no/hook" that can be run: `,
 		`certificates[1].hook.command: there is no program "` + plain + `" that can be run: permission denied`,
 		`certificates[1].auth.token_command: there is no program "/no/own"`,
 		`acme.dns_command: there is no program "/no/dns"`,
@@ -50,5 +50,41 @@ certificates:
 	got := strings.Split(err.Error(), "\n")
 	if !slices.EqualFunc(got, want, strings.HasPrefix) {
 		t.Errorf("%s", err)
+	}
+}
+
+// TestOnlyRoots: root runs no program that others could change, and believes no root
+// certificate that they could.
+func TestOnlyRoots(t *testing.T) {
+	dir := t.TempDir()
+	roots, program := filepath.Join(dir, "root.crt"), filepath.Join(dir, "hook")
+	for _, path := range []string{roots, program} {
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := config.Parse("/a.yaml", []byte("server: x\nca_file: "+roots+
+		"\nauth: {token_command: ["+program+"]}\ncertificates: [{name: a, names: [a.internal], hook: {command: ["+program+"]}}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(c); err != nil {
+		t.Error(err)
+	}
+	root := os.Geteuid() == 0
+	for path, keys := range map[string][]string{roots: {"ca_file: "}, program: {"auth.token_command: ", "certificates[0].hook.command: "}} {
+		if err := os.Chmod(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for name, err := range map[string]error{"check": Check(c), "reload": (&Agent{}).take(c)} {
+			for _, key := range keys {
+				if told := err != nil && strings.Contains(err.Error(), key+path+" can be changed by others"); told != root {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
