@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -80,8 +81,9 @@ type Config struct {
 	Website  string // URL; empty: none
 	MaxNames int    // identifiers of one order; 0: 100
 	Limits   Limits
-	// Places are how many requests are worked on at once, at most half of them such
-	// as begin something; 0: 1024. Revocations have their own.
+	// Places are how many requests are worked on at once; what begins something finds
+	// one while less than an eighth are taken; 0: DefaultPlaces of the cores. Revocations
+	// have their own.
 	Places int
 	// Workers validate challenges; 0: 32.
 	Workers int
@@ -168,7 +170,7 @@ func (c *Config) setDefaults() {
 		c.MaxNames = 100
 	}
 	if c.Places == 0 {
-		c.Places = defaultPlaces
+		c.Places = DefaultPlaces(runtime.GOMAXPROCS(0))
 	}
 	if c.Workers == 0 {
 		c.Workers = 32

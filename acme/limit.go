@@ -45,6 +45,23 @@ type limit struct {
 
 	mu         sync.Mutex
 	young, old map[string]time.Time // when all that was done is paid off
+	tidyAt     int                  // as many young ones are looked through
+}
+
+// tidyFrom is how many keys are kept without a look at whether they still count.
+const tidyFrom = 1024
+
+// tidy forgets the keys of which all is paid off: they are as good as never seen.
+func (l *limit) tidy(now time.Time) {
+	if len(l.young) < max(l.tidyAt, tidyFrom) {
+		return
+	}
+	for key, paid := range l.young {
+		if !paid.After(now) {
+			delete(l.young, key)
+		}
+	}
+	l.tidyAt = 2 * len(l.young)
 }
 
 func (l *limit) step() time.Duration { return time.Hour / time.Duration(l.most) }
@@ -75,8 +92,9 @@ func (l *limit) try(key string, do bool) time.Duration {
 	if !do {
 		return 0
 	}
+	l.tidy(now)
 	if len(l.young) >= maxTracked && !ok {
-		l.old, l.young = l.young, map[string]time.Time{}
+		l.old, l.young, l.tidyAt = l.young, map[string]time.Time{}, 0
 	}
 	l.young[key] = paid.Add(l.step())
 	return 0

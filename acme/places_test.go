@@ -3,6 +3,7 @@ package acme_test
 import (
 	"bufio"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -28,14 +29,17 @@ func busy(t *testing.T, what string, r reply) {
 // hold takes places of the server until the test gives them back.
 func hold(t *testing.T, w *world, n int, kind acme.Place) (give func()) {
 	t.Helper()
-	for range n {
-		if err := w.server.Take(kind); err != nil {
+	var held []acme.Hold
+	for i := range n {
+		h, err := w.server.Take(kind, fmt.Sprint("another ", i), false)
+		if err != nil {
 			t.Fatal(err)
 		}
+		held = append(held, h)
 	}
 	return sync.OnceFunc(func() {
-		for range n {
-			w.server.Give(kind)
+		for _, h := range held {
+			w.server.Give(h)
 		}
 	})
 }
@@ -51,7 +55,7 @@ func TestPlaces(t *testing.T) {
 	names := map[string]any{"identifiers": identifiers("late.acme.internal")}
 
 	halfOf := hold(t, w, 2, acme.BeginPlace)
-	busy(t, "newOrder beyond half", c.post("/new-order", names))
+	busy(t, "newOrder beyond its part", c.post("/new-order", names))
 	if r := c.post(order.url, nil); r.status != http.StatusOK {
 		t.Errorf("an order that has begun: %d %s", r.status, r.body)
 	}

@@ -29,7 +29,7 @@ type request struct {
 	r      *http.Request
 	url    string // as it must stand in the JWS
 	args   []string
-	place  place // that it holds
+	place  hold // that it holds
 
 	payload  []byte           // empty: POST-as-GET
 	account  *account         // of the kid
@@ -132,6 +132,9 @@ func (q *request) verifyAccount(ctx context.Context, msg *jws.Message) error {
 	}
 	if a.Status != statusValid {
 		return refuse(Unauthorized, "the account is %s", a.Status)
+	}
+	if err := q.identify(a.ID); err != nil {
+		return err
 	}
 	q.account = a
 	return nil

@@ -7,6 +7,7 @@ import (
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -44,7 +45,7 @@ func (r *rooms) openACME(s *Server, id [8]byte) error {
 		Authority: r.authority, Policy: r.policies.Engine, Store: r.store, Base: base, IssuerDomains: domains,
 		Validators: validators(c, client, domains), EAB: acme.Mode(c.ACME.EAB), Terms: c.ACME.TermsOfService,
 		Website: c.ACME.Website, MaxNames: maxACMENames, Server: id, Now: r.now, Logger: s.logger, CAA: caaCheck(c, client), Refusals: r.refusals, Seal: seal,
-		Places: c.Limits.Calls,
+		Places: calls(c),
 		Limits: acme.Limits{
 			Accounts: c.ACME.Limits.Accounts, Orders: c.ACME.Limits.Orders,
 			OrdersPerName: c.ACME.Limits.OrdersPerName, Failures: c.ACME.Limits.Failures,
@@ -52,6 +53,14 @@ func (r *rooms) openACME(s *Server, id [8]byte) error {
 	}
 	r.acme, err = acme.New(cfg)
 	return err
+}
+
+// calls is limits.calls, or what it stands for.
+func calls(c *config.Config) int {
+	if c.Limits.Calls > 0 {
+		return c.Limits.Calls
+	}
+	return acme.DefaultPlaces(runtime.GOMAXPROCS(0))
 }
 
 // shownACME is what the API shows of the ACME server; nil if there is none.

@@ -2,8 +2,10 @@ package server
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 
+	"github.com/certwright/certwright/acme"
 	"github.com/certwright/certwright/egress"
 	"github.com/certwright/certwright/egress/egresstest"
 	"github.com/certwright/certwright/server/config"
@@ -69,5 +71,17 @@ func TestOfferedChallenges(t *testing.T) {
 	c.ACME.Challenges = []string{"tls-alpn-01", "dns-01"}
 	if got := kinds("ca.internal"); len(got) != 2 || got[0] != "tls-alpn-01" || got[1] != "dns-01" {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestCalls: what is not configured goes by the cores.
+func TestCalls(t *testing.T) {
+	c := config.Default()
+	if got, want := calls(&c), acme.DefaultPlaces(runtime.GOMAXPROCS(0)); got != want || want < 512 {
+		t.Errorf("%d, want %d", got, want)
+	}
+	c.Limits.Calls = 7
+	if got := calls(&c); got != 7 {
+		t.Errorf("%d", got)
 	}
 }

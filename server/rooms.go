@@ -231,7 +231,7 @@ func (r *rooms) openAPI(s *Server) (err error) {
 		Tokens: r.tokens, Sessions: r.sessions, Providers: providers(c), Issuers: issuerURLs(c), DeviceCAs: deviceNames(c), Renewals: r.renewals, Inventory: r.inventory, ACME: r.shownACME(), Authenticators: authenticators,
 		Maintenance: maintenance{clockGuard: r.clock, rooms: r, options: &s.options},
 		Roots:       []*x509.Certificate{s.root}, GRPCBase: c.GRPCBase(s.listeners.addresses().GRPC), LedgerLock: c.Path(c.Ledger.Lock),
-		Limits: api.Limits{Message: c.Limits.GRPCBytes, Calls: c.Limits.Calls}, Now: r.now, Logger: logger,
+		Limits: api.Limits{Message: c.Limits.GRPCBytes, Calls: calls(c)}, Now: r.now, Logger: logger,
 	})
 	return err
 }

@@ -297,9 +297,10 @@ type Limits struct {
 	// try again.
 	Queue int `json:"queue"`
 	// Most requests that are worked on at once, of ACME and of gRPC and REST each; what
-	// comes beyond is told at once to try again. At most half of them begin something in
-	// ACME or are one requester's in gRPC and REST. Revocations, OCSP and the admin socket
-	// have places of their own.
+	// comes beyond is told at once to try again. In ACME, new orders are taken while an
+	// eighth is under way, and one account can have a sixteenth; in gRPC and REST one
+	// requester can have half. Revocations, OCSP and the admin socket have places of their
+	// own. At least 4; 0: 512 for each core, which take about a second, 4096 at most.
 	Calls int `json:"calls"`
 	// Most open connections on each listener; further ones wait.
 	Connections int `json:"connections"`
@@ -351,7 +352,7 @@ func Default() Config {
 		},
 		MTLS:     MTLS{RenewalGrace: policy.Duration(time.Hour)},
 		Sessions: Sessions{Lifetime: policy.Duration(session.DefaultLifetime)},
-		Limits:   Limits{GRPCBytes: 1 << 20, Queue: 4096, Calls: 1024, Connections: 4096},
+		Limits:   Limits{GRPCBytes: 1 << 20, Queue: 4096, Connections: 4096},
 		Log:      Log{Level: "info", Format: "text"},
 	}
 }

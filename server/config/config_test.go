@@ -58,6 +58,7 @@ func TestFileIsStrict(t *testing.T) {
 		{"lock inside", "ledger: {lock: lock}", "lies in the data folder"},
 		{"two passphrases", "keys: {passphrase_file: a, credential: b}", "only one of the two"},
 		{"range", "crl: {shards: 0}", "0 is not between 1 and 1024"},
+		{"places", "limits: {calls: 3}", "3 is not between 4 and 65536"},
 		{"choice", "log: {level: loud}", "\"loud\" is not one of debug, info, warn, error"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

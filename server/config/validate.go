@@ -85,7 +85,9 @@ func (s *Settings) Validate() error {
 	v.between("crl.shards", c.CRL.Shards, 1, 1024)
 	v.between("limits.grpc_bytes", c.Limits.GRPCBytes, 64<<10, 64<<20)
 	v.between("limits.queue", c.Limits.Queue, 16, 1<<20)
-	v.between("limits.calls", c.Limits.Calls, 4, 1<<16)
+	if c.Limits.Calls != 0 {
+		v.between("limits.calls", c.Limits.Calls, 4, 1<<16)
+	}
 	v.between("limits.connections", c.Limits.Connections, 4, 1<<20)
 	v.between("limits.connections_per_address", c.Limits.ConnectionsPerAddress, 0, c.Limits.Connections)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
