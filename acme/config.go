@@ -82,7 +82,7 @@ type Config struct {
 	MaxNames int    // identifiers of one order; 0: 100
 	Limits   Limits
 	// Places are how many requests are worked on at once; what begins something finds
-	// one while less than an eighth are taken; 0: DefaultPlaces of the cores. Revocations
+	// one while less than a quarter are taken; 0: DefaultPlaces of the cores. Revocations
 	// have their own.
 	Places int
 	// Workers validate challenges; 0: 32.

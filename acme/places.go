@@ -11,8 +11,8 @@ import (
 // place is where a request is worked on, once all of it has arrived.
 type place int
 
-// The places. What begins something takes one of all, and only while less than an
-// eighth of them are taken, so that what has begun finds one; revocations and the questions
+// The places. What begins something takes one of all, and only while less than a
+// quarter of them are taken, so that what has begun finds one; revocations and the questions
 // that everybody may put have theirs apart.
 const (
 	noPlace place = iota // it costs nothing
@@ -36,8 +36,8 @@ func (p place) room() place {
 	return p
 }
 
-// The default places: as many for each core as it works off in a second. An eighth of
-// two cores' is 128: 64 clients always find one.
+// The default places: as many for each core as it works off in a second. A quarter of
+// two cores' is 256: 64 clients always find one.
 const (
 	placesPerCore = 512
 	maxPlaces     = 4096
@@ -54,7 +54,7 @@ func DefaultPlaces(cores int) int { return min(placesPerCore*cores, maxPlaces) }
 var errBusy = errors.New("all places are taken")
 
 // holder is who takes a place: an address until an account has proven itself. An
-// address can hold half of the places, an account a sixteenth: half of what lets
+// address can hold half of the places, an account a sixteenth: a quarter of what lets
 // others begin.
 type holder struct {
 	account bool
@@ -84,7 +84,7 @@ type places struct {
 }
 
 func newPlaces(all int) *places {
-	return &places{most: [allPlaces]int{0, all, max(all/8, 2), revokePlaces, askPlaces}, held: map[share]int{}}
+	return &places{most: [allPlaces]int{0, all, max(all/4, 2), revokePlaces, askPlaces}, held: map[share]int{}}
 }
 
 // most is how many of a room's places a holder can have.

@@ -297,8 +297,8 @@ type Limits struct {
 	// try again.
 	Queue int `json:"queue"`
 	// Most requests that are worked on at once, of ACME and of gRPC and REST each; what
-	// comes beyond is told at once to try again. In ACME, new orders are taken while an
-	// eighth is under way, and one account can have a sixteenth; in gRPC and REST one
+	// comes beyond is told at once to try again. In ACME, new orders are taken while a
+	// quarter is under way, and one account can have a sixteenth; in gRPC and REST one
 	// requester can have half. Revocations, OCSP and the admin socket have places of their
 	// own. At least 4; 0: 512 for each core, which take about a second, 4096 at most.
 	Calls int `json:"calls"`

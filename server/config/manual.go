@@ -112,7 +112,7 @@ func manual(key string) string {
 	case "limits.queue":
 		return "Most units of work that may wait for the disk; what comes beyond is told to try again."
 	case "limits.calls":
-		return "Most requests that are worked on at once, of ACME and of gRPC and REST each; what comes\nbeyond is told at once to try again. In ACME, new orders are taken while an eighth is\nunder way, and one account can have a sixteenth; in gRPC and REST one requester can have\nhalf. Revocations, OCSP and the admin socket have places of their own. At least 4; 0:\n512 for each core, which take about a second, 4096 at most."
+		return "Most requests that are worked on at once, of ACME and of gRPC and REST each; what comes\nbeyond is told at once to try again. In ACME, new orders are taken while a quarter is\nunder way, and one account can have a sixteenth; in gRPC and REST one requester can have\nhalf. Revocations, OCSP and the admin socket have places of their own. At least 4; 0:\n512 for each core, which take about a second, 4096 at most."
 	case "limits.connections":
 		return "Most open connections on each listener; further ones wait."
 	case "limits.connections_per_address":
