@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -40,21 +41,25 @@ func sumOf(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// recordCheck matches the records of sessions with what the ledger says of them.
+// recordCheck matches the records of sessions with what the ledger says of them. A
+// ledger speaks of all sessions that there ever were: of each a few dozen octets are
+// held, with hashes that nobody can aim at, because their seed is of this check alone.
 type recordCheck struct {
-	said   map[string][]state // by ID, one after the other
-	stored map[string]stored
+	seed    maphash.Seed
+	opened  map[uint64]state // by the hash of the ID
+	revoked map[uint64]state // the last time
+	stored  map[string]stored
 }
 
 // state is a record as an entry says it.
 type state struct {
 	index uint64 // of the entry
-	sum   string
+	sum   uint64 // the hash of the record's SHA-256 in hexadecimal
 }
 
 // stored is what remains of a record.
 type stored struct {
-	sum string
+	sum uint64
 	err error
 }
 
@@ -62,8 +67,12 @@ type stored struct {
 // it, and none that is other than its last entry says. A session without a record
 // has ended.
 func CheckRecords() ledger.RecordCheck {
-	return &recordCheck{said: map[string][]state{}, stored: map[string]stored{}}
+	return &recordCheck{
+		seed: maphash.MakeSeed(), opened: map[uint64]state{}, revoked: map[uint64]state{}, stored: map[string]stored{},
+	}
 }
+
+func (c *recordCheck) hash(text string) uint64 { return maphash.String(c.seed, text) }
 
 func (c *recordCheck) Collections() []string { return []string{collection} }
 
@@ -72,18 +81,23 @@ func (c *recordCheck) Entry(index uint64, _ entry.Entry, body entry.Body) error 
 	if !ok || a.Action != actionOpened && a.Action != actionRevoked {
 		return nil
 	}
-	switch before := len(c.said[a.Target]); {
-	case a.Action == actionOpened && before > 0:
+	id := c.hash(a.Target)
+	said := state{index, c.hash(strings.TrimPrefix(a.Detail, detailSum))}
+	switch _, before := c.opened[id]; {
+	case a.Action == actionOpened && before:
 		return fmt.Errorf("it opens the session %.64q, which was opened before", a.Target)
-	case a.Action == actionRevoked && before == 0:
+	case a.Action == actionRevoked && !before:
 		return fmt.Errorf("it revokes the session %.64q, which was not opened before", a.Target)
+	case a.Action == actionOpened:
+		c.opened[id] = said
+	default:
+		c.revoked[id] = said
 	}
-	c.said[a.Target] = append(c.said[a.Target], state{index, strings.TrimPrefix(a.Detail, detailSum)})
 	return nil
 }
 
 func (c *recordCheck) Record(_ string, r storage.Record) {
-	s := stored{sum: sumOf(r.Body)}
+	s := stored{sum: c.hash(sumOf(r.Body))}
 	body, err := parseRecord(r)
 	if s.err = err; err == nil {
 		again, err := json.Marshal(body)
@@ -100,34 +114,25 @@ func (c *recordCheck) Findings(settled uint64) []storage.Finding {
 		out = append(out, storage.Finding{Kind: "session", Index: index, Subject: id, Detail: fmt.Sprintf(format, args...)})
 	}
 	for id, r := range c.stored {
-		said := c.said[id]
-		if len(said) == 0 {
+		opened, was := c.opened[c.hash(id)]
+		if !was {
 			find(storage.NoIndex, id, "the session has a record, and no entry has opened it")
 			continue
 		}
-		last := said[len(said)-1].index
+		last, revoked := c.revoked[c.hash(id)]
+		if !revoked {
+			last = opened
+		}
+		// A record that was read before the session was revoked is that of its opening.
+		holds := r.sum == last.sum || last.index >= settled && r.sum == opened.sum
 		switch {
 		case r.err != nil:
-			find(last, id, "the session's record: %v", r.err)
-		case !had(said, r.sum, settled):
-			find(last, id, "the session's record is not the one that entry %d speaks of", last)
+			find(last.index, id, "the session's record: %v", r.err)
+		case !holds:
+			find(last.index, id, "the session's record is not the one that entry %d speaks of", last.index)
 		}
 	}
 	return out
-}
-
-// had tells whether a record that was read after the first settled entries can
-// have this sum: that of the last of them, or of one that came after.
-func had(said []state, sum string, settled uint64) bool {
-	for i := len(said) - 1; i >= 0; i-- {
-		if said[i].sum == sum {
-			return true
-		}
-		if said[i].index < settled {
-			break
-		}
-	}
-	return false
 }
 
 // EndAll is the commands that end all sessions of a store, for who goes on from an

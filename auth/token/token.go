@@ -53,21 +53,22 @@ type Tokens struct {
 	parsed map[string]parsed // by ID: what a token's requests are held against
 }
 
-// parsed is a token's record in one version. Nobody changes it.
+// parsed is a token's record as it was read from its octets: these, and no version,
+// which a store that was put back could give another record too. Nobody changes it.
 type parsed struct {
-	version uint64
-	record  record
+	body   string
+	record record
 }
 
 // maxParsed bounds how many records are held parsed.
 const maxParsed = 1 << 10
 
-// parse is parseRecord, which takes as long as a tenth of an issuance, once a version.
+// parse is parseRecord, which takes as long as a tenth of an issuance, once for the same octets.
 func (t *Tokens) parse(r storage.Record) (record, error) {
 	t.mu.Lock()
 	held, ok := t.parsed[r.ID]
 	t.mu.Unlock()
-	if ok && held.version == r.Version {
+	if ok && held.body == string(r.Body) {
 		return held.record, nil
 	}
 	body, err := parseRecord(r)
@@ -79,7 +80,7 @@ func (t *Tokens) parse(r storage.Record) (record, error) {
 	if t.parsed == nil || len(t.parsed) >= maxParsed {
 		t.parsed = map[string]parsed{}
 	}
-	t.parsed[r.ID] = parsed{r.Version, body}
+	t.parsed[r.ID] = parsed{string(r.Body), body}
 	return body, nil
 }
 
