@@ -51,7 +51,7 @@ func (s *Server) register() {
 	certwrightv1.RegisterEABServiceServer(s.services, &eabService{Server: s})
 	certwrightv1.RegisterOrderServiceServer(s.services, &orderService{Server: s})
 	certwrightv1.RegisterMaintenanceServiceServer(s.services, &maintenanceService{Server: s})
-	certwrightv1.RegisterSessionServiceServer(s.services, &sessionService{Server: s})
+	certwrightv1.RegisterSessionServiceServer(s.services, &sessionService{Server: s, strikes: newStrikes(s.config.Limits.Refusals)})
 	for name := range s.methods {
 		if _, ok := s.services.methods[name]; !ok && s.services.err == nil && !isReflection(name) {
 			s.services.err = fmt.Errorf("api: %s is described but not served", name)

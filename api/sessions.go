@@ -27,6 +27,7 @@ type Provider struct {
 type sessionService struct {
 	certwrightv1.UnimplementedSessionServiceServer
 	*Server
+	strikes *strikes
 }
 
 // ListProviders implements certwright.v1.SessionService.
@@ -40,7 +41,20 @@ func (s *sessionService) ListProviders(context.Context, *certwrightv1.ListProvid
 
 // CreateSession implements certwright.v1.SessionService.
 func (s *sessionService) CreateSession(ctx context.Context, in *certwrightv1.CreateSessionRequest) (*certwrightv1.CreateSessionResponse, error) {
-	c := callOf(ctx)
+	call := callOf(ctx)
+	if err := s.strikes.check(call, s.config.Now()); err != nil {
+		return nil, err
+	}
+	out, err := s.open(ctx, call, in)
+	if problem.KindOf(err) == problem.RateLimited { // too many sessions: that was read from the store
+		s.strikes.take(call, s.config.Now())
+	} else if err != nil {
+		s.strikes.count(call, err, s.config.Now())
+	}
+	return out, err
+}
+
+func (s *sessionService) open(ctx context.Context, c *call, in *certwrightv1.CreateSessionRequest) (*certwrightv1.CreateSessionResponse, error) {
 	held := s.config.Policies.Engine().WithRoles(c.principal)
 	if !isAdmin(held) {
 		return nil, &problem.Problem{

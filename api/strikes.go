@@ -33,9 +33,6 @@ func (s *strikes) check(c *call, now time.Time) error {
 
 // count counts a refusal, if it is the caller's doing.
 func (s *strikes) count(c *call, err error, now time.Time) {
-	if c.credentials.Peer != nil {
-		return
-	}
 	var p *problem.Problem
 	if !errors.As(err, &p) {
 		return
@@ -44,5 +41,12 @@ func (s *strikes) count(c *call, err error, now time.Time) {
 	case problem.Internal, problem.Overloaded, problem.Unavailable, problem.RateLimited:
 		return
 	}
-	s.requesters.Take(c.principal.String(), now)
+	s.take(c, now)
+}
+
+// take takes one of the refusals that the requester has.
+func (s *strikes) take(c *call, now time.Time) {
+	if c.credentials.Peer == nil {
+		s.requesters.Take(c.principal.String(), now)
+	}
 }

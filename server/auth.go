@@ -40,6 +40,7 @@ func (r *rooms) openAuth(s *Server) (err error) {
 		return err
 	}
 	r.sessions = session.New(session.Config{Store: r.store, Still: r.still, Lifetime: time.Duration(c.Sessions.Lifetime), Now: r.now, Logger: s.logger})
+	r.watch.sessions = r.sessions
 	r.renewals = renewal.New(renewal.Config{
 		Store: r.store, Tokens: r.tokens, Policy: r.policies.Engine, Labels: r.inventory.Labels,
 		Grace: time.Duration(c.MTLS.RenewalGrace), Now: r.now,

@@ -59,7 +59,7 @@ func one(kind prometheus.ValueType, name, help string, value func() float64) gau
 
 func newMetrics(r *rooms, version string) (*metrics, error) {
 	m := &metrics{registry: prometheus.NewRegistry(), traffic: newTraffic()}
-	all := slices.Concat(authorityGauges(r), storeGauges(r), expiryGauges(r), ocspGauges(r), crlGauges(r), witnessGauges(r), loadGauges(r), gauges{
+	all := slices.Concat(authorityGauges(r), storeGauges(r), expiryGauges(r), ocspGauges(r), crlGauges(r), witnessGauges(r), loadGauges(r), sessionGauges(r), gauges{
 		read(prometheus.GaugeValue, "build_info", "1, with the version of the program and of Go.", []string{"version", "goversion"},
 			func(emit func(float64, ...string)) { emit(1, version, runtime.Version()) }),
 		one(prometheus.CounterValue, "panics_total", "Panics while a call was served. It must stay 0.",

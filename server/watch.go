@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/certwright/certwright/auth/session"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -17,12 +18,18 @@ type watch struct {
 		storage.CertificateReader
 	}
 	logger     *slog.Logger
+	sessions   *session.Sessions
 	size       atomic.Uint64 // entries in the ledger
 	unresolved atomic.Int64
+	active     atomic.Int64 // sessions
 	failed     atomic.Bool // the last look failed
 }
 
-const watchInterval = 5 * time.Second
+const (
+	watchInterval = 5 * time.Second
+	// sessionsLimit is how many sessions are looked at for their number.
+	sessionsLimit = 1000
+)
 
 // run looks at once and then again and again, until ctx ends.
 func (w *watch) run(ctx context.Context) error {
@@ -55,5 +62,7 @@ func (w *watch) look(ctx context.Context) error {
 		return err
 	}
 	w.unresolved.Store(int64(len(page.Certificates)))
-	return nil
+	active, err := w.sessions.Active(ctx, sessionsLimit)
+	w.active.Store(int64(active))
+	return err
 }

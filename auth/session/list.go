@@ -83,6 +83,7 @@ func (s *Sessions) revoke(ctx context.Context, id, actor string) (Session, error
 	if _, err := s.config.Store.Commit(ctx, unit); err != nil {
 		return Session{}, fmt.Errorf("session %s: %w", stored.ID, err)
 	}
+	s.tally.revoked()
 	s.config.Logger.InfoContext(ctx, "session revoked", slog.String("session", stored.ID), slog.String("by", actor))
 	r.Revoked = now
 	return r.session(stored.ID)

@@ -50,10 +50,11 @@ func (s *Sessions) Open(ctx context.Context, w Wish) (Session, string, error) {
 		opened, text, err := s.open(ctx, w)
 		switch {
 		case err == nil:
+			s.tally.opened()
 			s.config.Logger.InfoContext(ctx, "session opened", slog.String("session", opened.ID), slog.String("by", w.Principal.String()))
 			return opened, text, nil
 		case !errors.Is(err, storage.ErrConflict):
-			return Session{}, "", err
+			return Session{}, "", s.tally.refused(err)
 		case n == attempts:
 			return Session{}, "", problem.New(problem.Overloaded, "other sessions of this principal are being opened")
 		}

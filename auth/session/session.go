@@ -71,6 +71,7 @@ type Config struct {
 // goroutines at once.
 type Sessions struct {
 	config Config
+	tally  tally
 }
 
 // New makes Sessions over a store.

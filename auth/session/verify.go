@@ -22,6 +22,11 @@ func (s *Sessions) Authenticate(ctx context.Context, c auth.Credentials) (identi
 	if !ok || !strings.HasPrefix(bearer, Prefix) {
 		return identity.Principal{}, auth.ErrNotMine
 	}
+	p, err := s.prove(ctx, bearer)
+	return p, s.tally.refused(err)
+}
+
+func (s *Sessions) prove(ctx context.Context, bearer string) (identity.Principal, error) {
 	id, key, err := secret.Parse(Prefix, bearer)
 	if err != nil {
 		return identity.Principal{}, refused("SESSION_INVALID", "the session token is not valid")
