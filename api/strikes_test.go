@@ -104,3 +104,24 @@ func jsonText(text string) string {
 	out, _ := json.Marshal(text) // a string has no error
 	return string(out)
 }
+
+// TestLoginRefusedTooOften: who may not log in and tries again and again is told to wait,
+// at both doors; others are not held back.
+func TestLoginRefusedTooOften(t *testing.T) {
+	a := newAccessWorld(t)
+	nobody := a.caller("Bearer "+a.login("nobody", "none"), nil)
+	most := 0
+	for code := codes.PermissionDenied; code == codes.PermissionDenied && most < 5000; most++ {
+		_, err := nobody.sessions().CreateSession(nobody.ctx(), &certwrightv1.CreateSessionRequest{})
+		if code = status.Code(err); code != codes.PermissionDenied && code != codes.ResourceExhausted {
+			t.Fatal(err)
+		}
+	}
+	if most < 100 || most == 5000 {
+		t.Errorf("held back after %d", most)
+	}
+	if code, body := nobody.send("POST", "/v1/sessions", "{}"); code != 429 {
+		t.Errorf("REST: %d %s", code, body)
+	}
+	a.loggedIn("root", "ca-admin")
+}

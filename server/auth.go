@@ -121,6 +121,7 @@ func openOIDC(c *config.Config, s *Server) (*oidc.Authenticator, error) {
 				return nil, fmt.Errorf("oidc.issuers: %s: ca_file: %w", issuer.URL, err)
 			}
 			believed.TLS = &tls.Config{RootCAs: pool(roots), MinVersion: tls.VersionTLS12}
+			believed.TLSRoots = roots
 		}
 		cfg.Issuers = append(cfg.Issuers, believed)
 	}

@@ -89,7 +89,7 @@ func testMetrics(t *testing.T, r *running) {
 		"certwright_certificates_issued_total 3\n", `certwright_requests_refused_total{reason="`, "certwright_panics_total 0\n",
 		`certwright_key_signatures_total{key="issuing",purpose="certificate"} 3`, `purpose="checkpoint"`, "certwright_storage_fsyncs_total ",
 		"certwright_storage_units_total ", "certwright_storage_transactions_total ", "certwright_storage_queue_length 0\n",
-		"certwright_ledger_entries ", "certwright_ledger_checkpoint_age_seconds ", "certwright_intents_unresolved 0\n",
+		"certwright_ledger_entries ", "certwright_ledger_checkpoint_age_seconds ", "certwright_intents_unresolved 0\n", "certwright_sessions_active 0\n", "certwright_sessions_opened_total 0\n",
 		"certwright_server_certificate_expiry_timestamp_seconds ", `certwright_issuer_expiry_timestamp_seconds{issuer="issuing"}`,
 		`certwright_build_info{goversion="go`, `version="test"} 1`, "certwright_signing_held 0\n",
 		`code="OK",listener="socket",method="/certwright.v1.CertificateService/SignCertificate"} 1`,

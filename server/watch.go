@@ -22,7 +22,7 @@ type watch struct {
 	size       atomic.Uint64 // entries in the ledger
 	unresolved atomic.Int64
 	active     atomic.Int64 // sessions
-	failed     atomic.Bool // the last look failed
+	failed     atomic.Bool  // the last look failed
 }
 
 const (

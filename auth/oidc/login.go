@@ -59,17 +59,21 @@ func printable(text string, most int) bool {
 }
 
 // rolesOf is what the token is for: for asking for certificates by one of the
-// provider's audiences, for logging in by its client. A token for neither has no
-// role.
+// provider's audiences, for logging in by its client. One for logging in is nothing
+// else, whoever it names beside the client, unless the client is an audience too. A
+// token for neither has no role.
 func (i *Issuer) rolesOf(s standard, said peeked) []identity.Role {
 	var roles []identity.Role
 	if slices.ContainsFunc(s.audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }) {
 		roles = append(roles, identity.RoleRequester)
 	}
-	if i.Login.ClientID != "" && s.forClient(i.Login.ClientID, said) {
-		roles = append(roles, identity.RoleLogin)
+	switch client := i.Login.ClientID; {
+	case client == "" || !s.forClient(client, said):
+		return roles
+	case !slices.Contains(i.Audiences, client):
+		return []identity.Role{identity.RoleLogin}
 	}
-	return roles
+	return append(roles, identity.RoleLogin)
 }
 
 // rolesNow is what is left of the token's roles: an old one opens no session, whatever
@@ -100,7 +104,12 @@ func (s standard) forClient(client string, said peeked) bool {
 // the keys come from and what they may be used for.
 func (i Issuer) basis() [32]byte {
 	algorithms := slices.Sorted(slices.Values(i.Algorithms))
-	return auth.Basis("identity provider", i.URL, i.Login.ClientID, i.JWKSURL, i.JWKSFile, strings.Join(algorithms, " "))
+	parts := []string{"identity provider", i.URL, i.Login.ClientID, i.JWKSURL, i.JWKSFile, strings.Join(algorithms, " ")}
+	var roots []string
+	for _, root := range i.TLSRoots {
+		roots = append(roots, string(root.Raw))
+	}
+	return auth.Basis(append(parts, slices.Sorted(slices.Values(roots))...)...)
 }
 
 // Still tells whether the provider of a session's principal is still one at which
@@ -108,7 +117,7 @@ func (i Issuer) basis() [32]byte {
 func (a *Authenticator) Still(p identity.Principal) error {
 	issuer, _ := p.Claims["iss"].(string)
 	provider := a.issuers[issuer]
-	detail := "the identity provider of the session has changed in the configuration: its client, its keys' address or its algorithms"
+	detail := "the identity provider of the session has changed in the configuration: its client, its algorithms, or where its keys come from"
 	switch {
 	case provider == nil || provider.Login.ClientID == "":
 		detail = "the identity provider of the session is one no longer"

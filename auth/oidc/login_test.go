@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,7 @@ func TestWhatATokenIsFor(t *testing.T) {
 		{"a workload's", map[string]any{}, "[requester]"},
 		{"for login", map[string]any{"aud": "cli"}, "[login]"},
 		{"for login, in a list", map[string]any{"aud": []string{"cli"}, "azp": "cli", "typ": "ID"}, "[login]"},
-		{"for both, to the client", map[string]any{"aud": []string{"cli", oidctest.Audience}, "azp": "cli"}, "[requester login]"},
+		{"for login, beside a workload's audience", map[string]any{"aud": []string{"cli", oidctest.Audience}, "azp": "cli"}, "[login]"},
 		{"for both, to nobody", map[string]any{"aud": []string{"cli", oidctest.Audience}}, "[requester]"},
 		{"for another client too", map[string]any{"aud": []string{"cli", "other"}}, "TOKEN_AUDIENCE"},
 		{"to another client", map[string]any{"aud": "cli", "azp": "other"}, "TOKEN_AUDIENCE"},
@@ -40,7 +41,7 @@ func TestWhatATokenIsFor(t *testing.T) {
 		{"without iat", map[string]any{"aud": "cli", "iat": nil}, "TOKEN_MALFORMED"},
 		{"old", map[string]any{"aud": "cli", "iat": time.Now().Add(-11 * time.Minute).Unix()}, "TOKEN_OLD"},
 		{"expired", map[string]any{"aud": "cli", "exp": time.Now().Add(-time.Minute).Unix()}, "TOKEN_EXPIRED"},
-		{"old, for both", map[string]any{"aud": []string{"cli", oidctest.Audience}, "azp": "cli", "iat": time.Now().Add(-11 * time.Minute).Unix()}, "[requester]"},
+		{"old, beside a workload's audience", map[string]any{"aud": []string{"cli", oidctest.Audience}, "azp": "cli", "iat": time.Now().Add(-11 * time.Minute).Unix()}, "TOKEN_OLD"},
 		{"old, a workload's", map[string]any{"iat": time.Now().Add(-11 * time.Minute).Unix()}, "[requester]"},
 	} {
 		p, err := w.ask(w.provider.Token("s", test.claims))
@@ -61,21 +62,30 @@ func TestWhatATokenIsFor(t *testing.T) {
 	if err != nil || w.oidc.Still(p) != nil {
 		t.Fatal(err)
 	}
-	both := w.provider.Token("s", map[string]any{"aud": []string{"cli", oidctest.Audience}, "azp": "cli", "exp": time.Now().Add(time.Hour).Unix()})
-	if p, err := w.ask(both); err != nil || !p.Has(identity.RoleLogin) {
-		t.Errorf("%v %v", p.Roles, err)
-	}
 	w.forward(11 * time.Minute)
 	w.refused("kept", token, "TOKEN_OLD")
-	if p, err := w.ask(both); err != nil || p.Has(identity.RoleLogin) || !p.Has(identity.RoleRequester) {
-		t.Errorf("kept, for both: %v %v", p.Roles, err)
-	}
 	p.Claims = map[string]any{"iss": "https://other.example"}
 	if w.oidc.Still(p) == nil {
 		t.Error("a provider that is not configured")
 	}
 	if newWorld(t).oidc.Still(identity.Principal{Claims: map[string]any{"iss": w.provider.URL}}) == nil {
 		t.Error("another's provider")
+	}
+}
+
+// TestClientThatIsAnAudience: its tokens are for both, and open no session once they
+// are old.
+func TestClientThatIsAnAudience(t *testing.T) {
+	w := newWorld(t, func(i *oidc.Issuer) { i.Login.ClientID = oidctest.Audience })
+	token := w.provider.Token("s", map[string]any{"exp": time.Now().Add(time.Hour).Unix()})
+	for range 2 { // proven, and kept
+		if p, err := w.ask(token); err != nil || fmt.Sprint(p.Roles) != "[requester login]" {
+			t.Errorf("%v %v", p.Roles, err)
+		}
+	}
+	w.forward(11 * time.Minute)
+	if p, err := w.ask(token); err != nil || fmt.Sprint(p.Roles) != "[requester]" {
+		t.Errorf("kept: %v %v", p.Roles, err)
 	}
 }
 
@@ -114,6 +124,7 @@ func TestStillTheSameProvider(t *testing.T) {
 		{"the client", func(i *oidc.Issuer) { i.Login.ClientID = "cli2" }, "has changed"},
 		{"the keys' address", func(i *oidc.Issuer) { i.JWKSURL = i.URL + "/k" }, "has changed"},
 		{"the keys' file", func(i *oidc.Issuer) { i.JWKSFile = "f" }, "has changed"},
+		{"who vouches for the keys", func(i *oidc.Issuer) { i.TLSRoots = []*x509.Certificate{{Raw: []byte("other")}} }, "has changed"},
 		{"the algorithms", func(i *oidc.Issuer) { i.Algorithms = []string{"ES256"} }, "has changed"},
 		{"no login", func(i *oidc.Issuer) { i.Login = oidc.Login{} }, "no longer"},
 		{"removed", func(i *oidc.Issuer) { *i = other }, "no longer"},

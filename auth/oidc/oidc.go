@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,6 +61,9 @@ type Issuer struct {
 	JWKSURL string
 	// TLS is for fetching; nil: verified against the system's roots.
 	TLS *tls.Config
+	// TLSRoots are the roots that TLS verifies against, if it is given: a session ends
+	// when they change.
+	TLSRoots []*x509.Certificate
 	// Leeway is how much clocks may differ, at most MaxLeeway; 0: DefaultLeeway.
 	Leeway time.Duration
 	// MaxLifetime is how long a token may still last; 0: DefaultMaxLifetime.
