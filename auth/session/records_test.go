@@ -28,7 +28,7 @@ func TestManySessions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if used := int64(heap()) - int64(before); used > many*most { //nolint:gosec // heaps are small
+	if used := int64(heap()) - int64(before); used > many*most {
 		t.Errorf("%d octets for %d sessions, at most %d each", used, many, most)
 	}
 	runtime.KeepAlive(check)
@@ -70,7 +70,7 @@ func TestCheckRecords(t *testing.T) {
 		check := CheckRecords()
 		for i, each := range test.entries {
 			a := entry.Action{Action: each.action, Target: each.target, Detail: detailSum + sumOf(each.body)}
-			if err := check.Entry(uint64(i), entry.Entry{}, a); (err != nil) != (test.faulty == i+1) { //nolint:gosec // small
+			if err := check.Entry(uint64(i), entry.Entry{}, a); (err != nil) != (test.faulty == i+1) {
 				t.Errorf("%s: entry %d: %v", name, i, err)
 			}
 		}
