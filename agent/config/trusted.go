@@ -5,12 +5,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
+// maxLinks is how many links are followed on the way to a file, as by Linux.
+const maxLinks = 40
+
 // Trusted refuses, to root, a path that another user could change or put another
-// thing in the place of: it or a folder above it is somebody else's, or can be written
-// by others. To every other user all paths are his own affair.
+// thing in the place of: it, a folder above it, or a link on the way is somebody else's,
+// or can be written by others. To every other user all paths are his own affair.
 func Trusted(path string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -19,21 +23,35 @@ func Trusted(path string) error {
 	if err != nil {
 		return err
 	}
-	resolved, err := filepath.EvalSymlinks(path)
-	if err != nil {
+	at, todo := "/", steps(path)
+	if err := rootsOwn(at); err != nil {
 		return err
 	}
-	for _, each := range []string{path, resolved} {
-		for at := each; ; at = filepath.Dir(at) {
-			if err := rootsOwn(at); err != nil {
-				return err
-			}
-			if at == filepath.Dir(at) {
-				break
-			}
+	for links := 0; len(todo) > 0; {
+		next := filepath.Join(at, todo[0])
+		todo = todo[1:]
+		if err := rootsOwn(next); err != nil {
+			return err
 		}
+		target, err := os.Readlink(next)
+		if err != nil { // no link
+			at = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return fmt.Errorf("%s: there are too many links", path)
+		}
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+		todo = append(steps(target), todo...)
 	}
 	return nil
+}
+
+// steps are the names on a path, one after the other.
+func steps(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == filepath.Separator })
 }
 
 func rootsOwn(path string) error {

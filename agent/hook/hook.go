@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/certwright/certwright/agent/config"
 )
 
 // grace is what a program has between SIGTERM and SIGKILL.
@@ -33,11 +35,19 @@ type Program struct {
 // Run runs the program and answers what it printed. An error holds the end of what it
 // printed on standard error.
 func Run(ctx context.Context, p Program) (stdout, stderr string, err error) {
+	path, err := exec.LookPath(p.Argv[0])
+	if err != nil {
+		return "", "", err
+	}
+	if err := config.Trusted(path); err != nil { // now: it may be another one than at the start
+		return "", "", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	var out, diagnostic limited
 	out.left, diagnostic.left = p.Limit, p.Limit
 	cmd := exec.CommandContext(ctx, p.Argv[0], p.Argv[1:]...) //nolint:gosec // the admin's own command, as the file names it
+	cmd.Path = path
 	cmd.Stdout, cmd.Stderr = &out, &diagnostic
 	cmd.Env = append(environment(), p.Env...)
 	// A group of its own, so that its children end with it.

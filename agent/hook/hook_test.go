@@ -156,3 +156,23 @@ func gone(t *testing.T, name, file string) {
 		<-time.After(10 * time.Millisecond)
 	}
 }
+
+// TestNotOthersPrograms: root runs no program that others could change, as it stands
+// when it is run.
+func TestNotOthersPrograms(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "hook")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho ran\n"), 0o755); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	p := hook.Program{Argv: []string{program}, Timeout: time.Minute, Limit: 100}
+	if out, _, err := hook.Run(t.Context(), p); out != "ran\n" || err != nil {
+		t.Errorf("%q %v", out, err)
+	}
+	if err := os.Chmod(program, 0o777); err != nil { //nolint:gosec // on purpose
+		t.Fatal(err)
+	}
+	out, _, err := hook.Run(t.Context(), p)
+	if root := os.Geteuid() == 0; root != (err != nil) || root && (out != "" || !strings.Contains(err.Error(), "can be changed by others")) {
+		t.Errorf("%q %v", out, err)
+	}
+}
