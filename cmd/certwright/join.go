@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,6 +81,13 @@ certwright join ca.internal --ca root.crt --token-file join.token --dir ./agent 
 func (f *joinFlags) join(ctx context.Context, a *app, server string) (err error) {
 	c, err := f.config(server)
 	if err != nil {
+		return err
+	}
+	// Before anything is made, and taken back if this fails.
+	if err := ownWay("--dir", f.dir); err != nil {
+		return err
+	}
+	if err := ownWay("--state", f.state); err != nil {
 		return err
 	}
 	made := tracesOf(f.dir, c)
@@ -161,6 +169,25 @@ func (f *joinFlags) vacant(files *fileSet, c *config.Config) error {
 	}
 	if folder := c.Certificates[0].Folder; !f.force && exists(filepath.Join(folder, config.Current)) {
 		return failf(exitConflict, "%s is there already: this host has joined; give --force to go on all the same, or another --state", folder)
+	}
+	return nil
+}
+
+// ownWay refuses, to root, a folder whose place others could change: they could lead
+// what is made in it, or taken away again, elsewhere.
+func ownWay(flag, dir string) error {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return missing(err)
+	}
+	for {
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		at = filepath.Dir(at)
+	}
+	if err := config.Trusted(at); err != nil {
+		return failf(exitConflict, "%v; choose another %s", err, flag)
 	}
 	return nil
 }
