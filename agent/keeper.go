@@ -79,7 +79,7 @@ func (a *Agent) newKeeper(c *config.Config, each *config.Certificate, shared *ac
 		return nil, err
 	}
 	trust := c.CAFile
-	k.issuer = &direct.Source{Server: c.Server, CAFile: c.CAFile, Auth: each.Auth, UserAgent: a.userAgent()}
+	k.issuer = &direct.Source{Server: c.Server, OwnSocket: c.OwnSocket, CAFile: c.CAFile, Auth: each.Auth, UserAgent: a.userAgent()}
 	if each.Source == config.ACMESource {
 		k.issuer, trust = shared, c.ACME.TrustFile
 	}

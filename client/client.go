@@ -18,7 +18,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -53,6 +52,9 @@ type Config struct {
 	// that its chain leads to; its error ends the connection. nil: any is right. It may be
 	// asked by several goroutines at once. Sockets have no root.
 	Root func(root *x509.Certificate) error
+	// OwnSocket has a socket be shown nothing unless root or this user listens on it: for
+	// one that nobody has named. Linux only; elsewhere the connection fails.
+	OwnSocket bool
 	// UserAgent of the calls; optional.
 	UserAgent string
 }
@@ -75,7 +77,7 @@ func Dial(ctx context.Context, c Config) (*grpc.ClientConn, error) {
 		options = append(options, grpc.WithChainUnaryInterceptor(retrying(c.Tries)))
 	}
 	if path, ok := strings.CutPrefix(c.Server, "unix:"); ok {
-		return dialSocket(strings.TrimPrefix(path, "//"), options)
+		return c.dialSocket(strings.TrimPrefix(path, "//"), options)
 	}
 	address, err := Address(c.Server)
 	if err != nil {
@@ -87,45 +89,6 @@ func Dial(ctx context.Context, c Config) (*grpc.ClientConn, error) {
 	}
 	options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
 	return grpc.NewClient("dns:///"+address, options...)
-}
-
-func dialSocket(path string, options []grpc.DialOption) (*grpc.ClientConn, error) {
-	if path == "" {
-		return nil, errors.New("the server unix: names no socket")
-	}
-	options = append(options, grpc.WithTransportCredentials(socket{insecure.NewCredentials()}), grpc.WithAuthority("localhost"),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		}))
-	return grpc.NewClient("passthrough:///"+path, options...)
-}
-
-// socket tells gRPC that a Unix socket keeps secrets: the kernel joins its ends,
-// and only the server's own user can have bound it.
-type socket struct {
-	credentials.TransportCredentials
-}
-
-// socketInfo is the security level of a socket.
-type socketInfo struct{ credentials.CommonAuthInfo }
-
-// AuthType implements credentials.AuthInfo.
-func (socketInfo) AuthType() string { return "socket" }
-
-// ClientHandshake implements credentials.TransportCredentials.
-func (socket) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return conn, socketInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
-}
-
-// Info implements credentials.TransportCredentials: with that of plain text gRPC would
-// send no token.
-func (socket) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "socket"}
-}
-
-// Clone implements credentials.TransportCredentials.
-func (s socket) Clone() credentials.TransportCredentials {
-	return socket{s.TransportCredentials.Clone()}
 }
 
 // Address is the host:port of a server as people write it. Plain http is refused.

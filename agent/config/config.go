@@ -20,6 +20,8 @@ type Config struct {
 	// PEM file with the root certificates. The server must present a chain to one of
 	// them, and so must every certificate that it answers with.
 	CAFile string `json:"ca_file"`
+	// OwnSocket is client.Config's; no file says it.
+	OwnSocket bool `json:"-"`
 	// How the agent proves who it is, for certificates that do not say otherwise.
 	Auth Auth `json:"auth"`
 	// The ACME server, for certificates with source: acme.

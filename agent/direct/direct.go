@@ -29,6 +29,7 @@ const patience = time.Minute
 type Source struct {
 	Server    string
 	CAFile    string
+	OwnSocket bool // see client.Config
 	Auth      config.Auth
 	UserAgent string
 }
@@ -106,7 +107,7 @@ func (s *Source) call(ctx context.Context, p proof, do func(context.Context, cer
 func (s *Source) with(ctx context.Context, p proof, do func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	c := client.Config{Server: s.Server, UserAgent: s.UserAgent}
+	c := client.Config{Server: s.Server, OwnSocket: s.OwnSocket, UserAgent: s.UserAgent}
 	if !s.local() {
 		c.CAFile = s.CAFile
 	}

@@ -101,7 +101,7 @@ func (f *obtainFlags) config(a *app, args []string) (*config.Config, []string, e
 	c.State, c.CAFile, c.Server = filepath.Join(f.folder, ".agent"), a.rootFile(), a.server
 	c.Auth.TokenFile = a.tokenFile
 	if c.Server == "" && f.directory == "" {
-		c.Server = "unix:" + filepath.Join(a.data, "admin.sock")
+		c.Server, c.OwnSocket = "unix:"+filepath.Join(a.data, "admin.sock"), !a.dataNamed && a.tokenFile != ""
 	}
 	if where := cmp.Or(f.directory, c.Server); !strings.HasPrefix(where, "unix:") {
 		if c.CAFile = a.rootFor(hostOfURL(where)); c.CAFile == "" && a.rootFile() != "" {

@@ -1,16 +1,22 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/certwright/certwright/client"
+	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
 
 // TestSessionStaysUnderItsRoot: a token goes to the server that it came from, which its
@@ -226,8 +232,8 @@ func FuzzKept(f *testing.F) {
 	})
 }
 
-// TestTokenAndSocketsOfOthers: a socket that somebody else has put into the folder one is
-// in gets no token, unless it is named.
+// TestTokenAndSocketsOfOthers: who listens on a socket that somebody else has put into the
+// folder one is in gets no token, unless it is named.
 func TestTokenAndSocketsOfOthers(t *testing.T) {
 	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
@@ -235,37 +241,77 @@ func TestTokenAndSocketsOfOthers(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	t.Chdir(dir)
-	if err := os.Mkdir("certwright-data", 0o700); err != nil {
+	if err := os.Mkdir("certwright-data", 0o777); err != nil { //nolint:gosec // another user's socket goes there
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod("certwright-data", 0o777)); err != nil { //nolint:gosec // the same
 		t.Fatal(err)
 	}
 	socket := filepath.Join("certwright-data", "admin.sock")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	dial := func(named bool) error {
+	// ask makes a call with a token, and answers what the listener got.
+	ask := func(uid int, named bool) (string, error) {
+		got := make(chan string, 1)
+		listener := listenAs(t, socket, uid)
+		go func() {
+			conn, err := listener.Accept()
+			if err != nil {
+				got <- ""
+				return
+			}
+			text := make([]byte, 1<<10)
+			n, _ := conn.Read(text)
+			_ = conn.Close()
+			got <- string(text[:n])
+		}()
 		a, _, _ := testApp()
 		a.data, a.dataNamed = "certwright-data", named
 		conn, err := a.dialWith(t.Context(), credentials{token: "t"})
-		if err == nil {
-			err = conn.Close()
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err = pb.NewSessionServiceClient(conn).GetSelf(ctx, &pb.GetSelfRequest{})
+		text := <-got
+		return text, errors.Join(a.reached(err), conn.Close(), listener.Close())
 	}
-	if err := dial(false); err != nil {
-		t.Error(err)
+	const others = "another user listens on the socket"
+	if text, err := ask(os.Geteuid(), false); text == "" || strings.Contains(fmt.Sprint(err), others) {
+		t.Errorf("one's own: %q %v", text, err)
 	}
-	if os.Geteuid() != 0 { // only root can give files away
+	if os.Geteuid() != 0 { // only root can be two users
 		return
 	}
-	if err := os.Chown(socket, 65534, -1); err != nil {
-		t.Fatal(err)
+	if text, err := ask(65534, false); text != "" || !strings.Contains(err.Error(), others) {
+		t.Errorf("%q %v", text, err)
 	}
-	if err := dial(false); err == nil || !strings.Contains(err.Error(), socket+" is another user's, so it is not shown the token") {
-		t.Error(err)
+	if text, err := ask(65534, true); text == "" || strings.Contains(fmt.Sprint(err), others) {
+		t.Errorf("named: %q %v", text, err)
 	}
-	if err := dial(true); err != nil {
-		t.Error(err)
+}
+
+// listenAs listens on a socket as a user.
+func listenAs(t *testing.T, path string, uid int) net.Listener {
+	t.Helper()
+	type outcome struct {
+		listener net.Listener
+		err      error
 	}
+	done := make(chan outcome)
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine: it is that user's
+		if uid != os.Geteuid() {
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
+				done <- outcome{nil, errno}
+				return
+			}
+		}
+		listener, err := net.Listen("unix", path)
+		done <- outcome{listener, err}
+	}()
+	o := <-done
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	return o.listener
 }

@@ -177,6 +177,8 @@ func (a *app) reached(err error) error {
 		return err
 	case strings.Contains(st.Message(), "certificate signed by unknown authority"):
 		return a.untrusted(where)
+	case strings.Contains(st.Message(), client.ErrOtherUser.Error()):
+		return failf(exitAuth, "%s: %w: if it is the server that is meant, name it by --data or --server", where, client.ErrOtherUser)
 	case strings.Contains(st.Message(), client.ErrOtherRoot.Error()):
 		return failf(exitConflict, "%w; check --server, and --fingerprint with what the CA's admin says", client.ErrOtherRoot)
 	case strings.Contains(st.Message(), "x509:"), strings.Contains(st.Message(), "tls:"):

@@ -57,7 +57,7 @@ certwright trust install root.crt --uninstall --yes`,
 			if len(roots) > 1 {
 				return usagef("there are %d certificates; say by --fingerprint which one is meant", len(roots))
 			}
-			f.named = len(args) > 0 || a.fingerprint != "" || a.server != "" || a.dataNamed
+			f.named = len(args) > 0 || a.fingerprint != "" || a.ca != "" || a.dataNamed
 			return f.install(cmd.Context(), a, roots[0])
 		},
 	}.command()
