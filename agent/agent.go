@@ -188,6 +188,9 @@ func (a *Agent) round(ctx context.Context, first bool, metrics string) error {
 			a.refuse(err)
 			return a.take(a.config)
 		}
+		for _, k := range a.all() {
+			k.hurry(time.Now())
+		}
 		a.refuse(nil)
 		a.log.Info("the file was read again", slog.Int("certificates", len(c.Certificates)))
 		return nil

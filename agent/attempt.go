@@ -35,7 +35,7 @@ func (k *keeper) attempt(ctx context.Context) error {
 		return ctx.Err()
 	}
 	now := time.Now()
-	if err := k.change(func(r *record) { r.Plan = k.rules.Tried(r.Plan, now) }); err != nil {
+	if err := k.change(func(r *record) { r.Plan, r.Request = k.rules.Tried(r.Plan, now), k.asks }); err != nil {
 		return k.failed(ctx, fmt.Errorf("the state folder cannot be written to: %w", err))
 	}
 	if err := k.agent.holdFolder(k.folder.Dir); err != nil {

@@ -52,6 +52,7 @@ type keeper struct {
 	roots  *x509.CertPool // nil: those of the system
 	names  []identity.Identifier
 	order  string       // what is wanted, as a digest
+	asks   string       // that, and of whom and as whom it is asked for
 	before string       // why what was in the folder at the start cannot be used
 	expect atomic.Int64 // when the next sign of life is due, Unix seconds
 
@@ -75,6 +76,9 @@ func (a *Agent) newKeeper(c *config.Config, each *config.Certificate, shared *ac
 	if k.order, err = orderOf(each, k.names); err != nil {
 		return nil, err
 	}
+	if k.asks, err = requestOf(c, each, k.order); err != nil {
+		return nil, err
+	}
 	if k.folder.UID, k.folder.GID, err = ownerOf(each); err != nil {
 		return nil, err
 	}
@@ -96,6 +100,7 @@ func (a *Agent) newKeeper(c *config.Config, each *config.Certificate, shared *ac
 // resume finds out where the last process was.
 func (k *keeper) resume() error {
 	k.load()
+	k.record.begin(k.asks)
 	held, err := k.find()
 	if err != nil {
 		// What cannot be used is as good as nothing: a new certificate takes its place.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"time"
@@ -38,6 +39,27 @@ func Kept(c *config.Config, names []string, now time.Time) (all []CertificateSta
 		all = append(all, s.Certificates[at])
 	}
 	return all, len(all) > 0 && !slices.ContainsFunc(names, func(name string) bool { return c.Find(name) == nil })
+}
+
+// Waiting says why the agent that runs has no certificate yet for the first of these
+// names, no names: of all, that has none, and when it tries again; "" if each has one.
+func Waiting(c *config.Config, names []string, now time.Time) string {
+	s, err := ReadStatus(c.State, now)
+	if err != nil {
+		return ""
+	}
+	for i := range s.Certificates {
+		one := &s.Certificates[i]
+		if one.State != Missing || c.Find(one.Name) == nil || len(names) > 0 && !slices.Contains(names, one.Name) {
+			continue
+		}
+		why := ""
+		if one.LastError != "" {
+			why = ": " + one.LastError
+		}
+		return fmt.Sprintf("%s has no certificate yet%s; next attempt at %s", one.Name, why, one.NextAttempt.Format(time.RFC3339))
+	}
+	return ""
 }
 
 // keeps tells whether the status is that of a valid certificate as the file wants it.

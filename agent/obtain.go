@@ -34,7 +34,7 @@ func (a *Agent) Obtain(ctx context.Context, names []string, force bool) ([]Resul
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("the file has no certificate %.64q", name)
+			return nil, a.config.Lacking(name)
 		}
 	}
 	var results []Result

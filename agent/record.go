@@ -32,6 +32,7 @@ type record struct {
 	Plan        schedule.Plan `json:"plan"`
 	Certificate string        `json:"certificate,omitempty"` // ID of the one that the plan is for
 	Order       string        `json:"order,omitempty"`       // what it was asked for
+	Request     string        `json:"request,omitempty"` // what the last attempt asked for, and of whom
 	LastError   string        `json:"last_error,omitempty"`
 	LastErrorAt time.Time     `json:"last_error_at,omitzero"`
 	Note        string        `json:"note,omitempty"` // what was not as usual when it came
@@ -72,6 +73,42 @@ func orderOf(c *config.Certificate, names []identity.Identifier) (string, error)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// requestOf is what is asked for, of whom and as whom, as a digest: if it changes, what
+// failed before says nothing about the next attempt.
+func requestOf(c *config.Config, each *config.Certificate, order string) (string, error) {
+	what := []any{order, each.Source, each.Validity, each.Key.Type, c.CAFile}
+	if each.Source == config.ACMESource {
+		what = append(what, c.ACME)
+	} else {
+		what = append(what, c.Server, each.Auth)
+	}
+	text, err := json.Marshal(what)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// begin forgets the failures of another request.
+func (r *record) begin(request string) {
+	if r.LastError == "" || r.Request == request {
+		return
+	}
+	r.Plan.Retry, r.Plan.Failures = time.Time{}, 0
+	r.LastError, r.LastErrorAt = "", time.Time{}
+}
+
+// hurry ends the wait for the next attempt if there is no certificate that is valid:
+// who has the file read again has mended something. Attempts count on.
+func (k *keeper) hurry(now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held == nil || now.After(k.held.Leaf().NotAfter) {
+		k.record.Plan.Retry = time.Time{}
+	}
 }
 
 // pending is a request under way, with its key. It is on disk before the server

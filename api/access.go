@@ -55,6 +55,8 @@ func (a access) view(method string, p identity.Principal) (view, error) {
 	switch {
 	case len(limited) == 0 && v.own:
 		return v, nil
+	case len(limited) == 0 && slices.Contains(a.roles, identity.RoleLogin) && isCertificate(p) && !isAdmin(p):
+		return v, noRole(p)
 	case len(limited) == 0:
 		return v, &problem.Problem{
 			Kind: problem.PermissionDenied, Rule: method, Value: p.String(),

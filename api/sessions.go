@@ -57,11 +57,7 @@ func (s *sessionService) CreateSession(ctx context.Context, in *certwrightv1.Cre
 func (s *sessionService) open(ctx context.Context, c *call, in *certwrightv1.CreateSessionRequest) (*certwrightv1.CreateSessionResponse, error) {
 	held := s.config.Policies.Engine().WithRoles(c.principal)
 	if !isAdmin(held) {
-		return nil, &problem.Problem{
-			Kind: problem.PermissionDenied, Reason: "NO_ROLE", Rule: "roles", Value: held.String(),
-			Detail: "the policy gives you no role, so there is nothing to log in for",
-			Help:   "ask a CA admin for a role: roles are given in the policy file, and certwright policy simulate --claim shows which one gets",
-		}
+		return nil, noRole(held)
 	}
 	wish := session.Wish{Principal: c.principal, Address: hostOf(c.credentials.RemoteAddr)}
 	if in.Lifetime != nil {
@@ -104,6 +100,32 @@ func provenOnce(c *call, wish *session.Wish) error {
 		return nil
 	}
 	return problem.New(problem.PermissionDenied, "credentials of this sort open no session")
+}
+
+// isCertificate tells whether a certificate was shown, and no session.
+func isCertificate(p identity.Principal) bool {
+	return (p.Method == identity.MTLS || p.Method == identity.Device) && p.Session == ""
+}
+
+// noRole refuses a login for which there is no role.
+func noRole(p identity.Principal) error {
+	it := &problem.Problem{
+		Kind: problem.PermissionDenied, Reason: "NO_ROLE", Rule: "roles", Value: p.String(),
+		Detail: "the policy gives you no role, so there is nothing to log in for",
+		Help:   "ask a CA admin for a role: roles are given in the policy file, and certwright policy simulate --claim shows which one gets",
+	}
+	if isCertificate(p) {
+		it.Allowed = "a certificate for clients to which the policy gives the role of an admin"
+	}
+	switch {
+	case p.Method == identity.MTLS && p.Session == "" && !p.Has(identity.RoleRequester):
+		it.Detail = fmt.Sprintf("the policy gives this certificate no role (%.200s): it is good for servers only", p)
+		it.Help = "log in with one that is for clients; see certwright role list"
+	case isCertificate(p):
+		it.Detail = fmt.Sprintf("the policy gives this certificate no role (%.200s)", p)
+		it.Help = "see certwright role list; a role for certificates names the grant under which they are issued"
+	}
+	return it
 }
 
 func isAdmin(p identity.Principal) bool { return slices.ContainsFunc(identity.AdminRoles(), p.Has) }

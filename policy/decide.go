@@ -109,7 +109,7 @@ func unknownProfile(name string, granted []*grant, offered []string) problem.Vio
 	switch {
 	case name == "":
 		v.Reason, v.Detail = ReasonProfileMissing, "the request names no profile"
-		v.Help = "name one of " + v.Allowed
+		v.Help = fmt.Sprintf("name one of %s: --profile %s, in the agent's file profile: %[2]s", v.Allowed, strings.Join(offered[:min(1, len(offered))], ""))
 	case slices.ContainsFunc(granted, func(g *grant) bool { return slices.Contains(g.profiles, name) }):
 		v.Detail = fmt.Sprintf("the policy in force no longer has the profile %.64q, which the grant names", name)
 	case near != "":

@@ -55,7 +55,7 @@ func TestProfileOfToken(t *testing.T) {
 		want     []string
 		not      string
 	}{
-		{[]string{"wild", "server"}, "", ReasonProfileMissing, []string{"name one of server, wild"}, `""`},
+		{[]string{"wild", "server"}, "", ReasonProfileMissing, []string{"name one of server, wild: --profile server, in the agent's file profile: server"}, `""`},
 		{[]string{"mtls", "server"}, "mtls", ReasonProfileUnknown, []string{`no longer has the profile "mtls"`, "allowed: server"}, "did you mean"},
 		{[]string{"mtls"}, "mtls", ReasonProfileUnknown, []string{`no longer has the profile "mtls"`, "allowed: no profile", "new grant or token"}, "did you mean"},
 		{[]string{"mtls"}, "", ReasonProfileMissing, []string{"allowed: no profile"}, "mtls"},

@@ -98,6 +98,7 @@ func TestFolders(t *testing.T) {
 func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
 		"unknown key":         {"server:", "servr:", `a.yaml:2: servr: unknown key "servr"; did you mean "server"?`},
+		"nothing near":        {"server:", "zzzzzzzz: 1\nserver:", `a.yaml:2: zzzzzzzz: unknown key "zzzzzzzz"; known here: state, server, ca_file, `},
 		"no roots":            {"ca_file: root.crt\n", "", "ca_file: without the roots"},
 		"no server":           {"server: ca.internal\n", "", "server: there is no server to ask"},
 		"plain http":          {"server: ca.internal", "server: http://ca.internal", "a.yaml:2: server: server \"http://ca.internal\""},

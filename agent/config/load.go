@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/policy/strict"
@@ -159,6 +160,18 @@ func (c *Config) Find(name string) *Certificate {
 		}
 	}
 	return nil
+}
+
+// Lacking is what to say of a name that Find does not find.
+func (c *Config) Lacking(name string) error {
+	var has []string
+	for i := range min(len(c.Certificates), 10) {
+		has = append(has, c.Certificates[i].Name)
+	}
+	if more := len(c.Certificates) - len(has); more > 0 {
+		has = append(has, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("the file has no certificate %.64q; it has: %s", name, strings.Join(has, ", "))
 }
 
 // maxRoots is the largest file of roots that is read, in bytes.

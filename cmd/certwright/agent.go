@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/agent/config"
 	"github.com/certwright/certwright/agent/source"
+	"github.com/certwright/certwright/client"
 )
 
 func agentGroup(a *app) *cobra.Command {
@@ -35,6 +37,12 @@ func agentFile(file string) (*config.Config, error) {
 // fromAgent words why there is no certificate, with the exit code that it means.
 func fromAgent(err error) error {
 	if f := fromStatus(err); f != nil {
+		switch {
+		case strings.Contains(f.text, "certificate signed by unknown authority"):
+			return failf(exitConflict, "the server's certificate is not signed by a root of --ca, in a file ca_file: %w", err)
+		case strings.Contains(f.text, "first record does not look like a TLS handshake"):
+			return failf(exitUsage, "what answers there speaks no TLS: the gRPC port of a server is usually %s: %w", client.DefaultPort, err)
+		}
 		return f
 	}
 	f := source.Of(err)

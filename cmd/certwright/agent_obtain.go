@@ -143,10 +143,18 @@ type obtained struct {
 }
 
 func (a *app) obtain(ctx context.Context, c *config.Config, names []string, force bool) error {
+	for _, name := range names {
+		if c.Find(name) == nil {
+			return failf(exitNotFound, "%w", c.Lacking(name))
+		}
+	}
 	results, err := a.attempt(ctx, agent.Options{Config: c}, names, force)
 	if agent.IsRunning(err) && !force {
 		if all, kept := agent.Kept(c, names, time.Now()); kept {
 			return a.notDue(all)
+		}
+		if why := agent.Waiting(c, names, time.Now()); why != "" {
+			return failf(exitConflict, "an agent with this state folder is running, and %s; mend what it says and reload the agent (SIGHUP)", why)
 		}
 	}
 	if err != nil {

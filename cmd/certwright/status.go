@@ -179,6 +179,10 @@ func (a *app) reached(err error) error {
 		return a.untrusted(where)
 	case strings.Contains(st.Message(), client.ErrOtherUser.Error()):
 		return failf(exitAuth, "%s: %w: if it is the server that is meant, name it by --data or --server", where, client.ErrOtherUser)
+	case strings.Contains(st.Message(), "first record does not look like a TLS handshake"):
+		return noTLS(where)
+	case strings.Contains(st.Message(), "missing selected ALPN property"), strings.Contains(st.Message(), "no application protocol"):
+		return notGRPC(where)
 	case strings.Contains(st.Message(), client.ErrOtherRoot.Error()):
 		return failf(exitConflict, "%w; check --server, and --fingerprint with what the CA's admin says", client.ErrOtherRoot)
 	case strings.Contains(st.Message(), "x509:"), strings.Contains(st.Message(), "tls:"):
@@ -192,9 +196,9 @@ func (a *app) reached(err error) error {
 func (a *app) untrusted(where string) error {
 	const help = "name the CA's root with --ca (CERTWRIGHT_CA) or its --fingerprint, or have this machine trust it: certwright trust install"
 	if file := a.rootFile(); file != "" && a.ca == "" && !onLoopback(where) {
-		return failf(exitUnavailable, "the certificate of the server at %s is not signed by a trusted root, and %s is believed of servers of this machine only; %s", where, file, help)
+		return failf(exitConflict, "the certificate of the server at %s is not signed by a trusted root, and %s is believed of servers of this machine only; %s", where, file, help)
 	}
-	return failf(exitUnavailable, "the certificate of the server at %s is not signed by a trusted root; %s", where, help)
+	return failf(exitConflict, "the certificate of the server at %s is not signed by a trusted root; %s", where, help)
 }
 
 // speaksHTTP tells that what answered a call is no gRPC server.
@@ -203,5 +207,10 @@ func speaksHTTP(st *status.Status) bool {
 }
 
 func notGRPC(where string) error {
-	return failf(exitUnavailable, "what answers at %s speaks HTTP, not gRPC: this is the REST port; the gRPC port is usually %s (listen.grpc)", where, client.DefaultPort)
+	return failf(exitUsage, "what answers at %s speaks HTTP, not gRPC: this is the REST port; the gRPC port is usually %s (listen.grpc)", where, client.DefaultPort)
+}
+
+// noTLS is about the server's HTTP port, its metrics, or another program.
+func noTLS(where string) error {
+	return failf(exitUsage, "what answers at %s speaks no TLS: it is not the gRPC port, which is usually %s (listen.grpc)", where, client.DefaultPort)
 }

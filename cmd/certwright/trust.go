@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -140,6 +141,8 @@ func (a *app) shownRoot(ctx context.Context, server string) (*x509.Certificate, 
 		return nil, failf(exitConflict, "%w; check the address, and --fingerprint with what the CA's admin says", err)
 	case errors.As(err, &unsigned):
 		return nil, failf(exitConflict, "%w; check the address, and --ca with what the CA's admin says", err)
+	case errors.As(err, new(tls.RecordHeaderError)):
+		return nil, noTLS(server)
 	case err != nil:
 		return nil, failf(exitUnavailable, "%w; check the address, and --fingerprint or --ca", err)
 	}

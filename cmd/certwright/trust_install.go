@@ -50,6 +50,9 @@ certwright trust install root.crt --uninstall --yes`,
 		next: "curl https://SERVICE.internal",
 		args: atMost("FILE"),
 		run: func(cmd *cobra.Command, args []string) error {
+			if info, err := os.Stat(f.root); err == nil && !info.IsDir() {
+				return usagef("--root is the folder of an image, and %s is none; the certificate is an argument, or --ca", f.root)
+			}
 			roots, err := a.trustedRoots(cmd.Context(), args)
 			if err != nil {
 				return err

@@ -99,7 +99,7 @@ func Compile(text string, fields []Field) (Filter, error) {
 	parser.Init(text)
 	parsed, err := parser.Parse()
 	if err != nil {
-		return Filter{}, invalid(fields, "the filter cannot be read: %s", place(err))
+		return Filter{}, unread(text, err)
 	}
 	c := compiler{fields: fields}
 	match, err := c.boolean(parsed.GetExpr())
@@ -108,14 +108,6 @@ func Compile(text string, fields []Field) (Filter, error) {
 	}
 	slices.Sort(c.named)
 	return Filter{match: match, fields: slices.Compact(c.named), conditions: c.top(parsed.GetExpr())}, nil
-}
-
-// place is the innermost message of the parser, whose errors draw one picture
-// for each rule on the way.
-func place(err error) string {
-	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
-	last := strings.TrimLeft(lines[len(lines)-1], " ^")
-	return fmt.Sprintf("%.200s", last)
 }
 
 func invalid(fields []Field, format string, args ...any) error {

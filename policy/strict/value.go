@@ -13,6 +13,9 @@ import (
 // maxDepth is how deep values of no fixed type may be nested.
 const maxDepth = 32
 
+// maxKnown is how many bytes of known keys are told.
+const maxKnown = 400
+
 // value reads a node into a target of any kind.
 func (r *Reader) value(n *yaml.Node, path string, target reflect.Value) {
 	r.lines[path] = n.Line
@@ -96,14 +99,22 @@ func (r *Reader) structure(n *yaml.Node, path string, target reflect.Value) {
 			return
 		}
 		r.odd[path] = true
-		f := Fault{Reason: "UNKNOWN_KEY", Value: clip(key.Value), Allowed: strings.Join(names, ", "),
-			Detail: fmt.Sprintf("unknown key %q", clip(key.Value))}
+		f := Fault{Reason: "UNKNOWN_KEY", Value: clip(key.Value), Detail: fmt.Sprintf("unknown key %q", clip(key.Value)), Help: knownHere(names)}
 		if near := Nearest(key.Value, names); near != "" {
-			f.Help = fmt.Sprintf("did you mean %q?", near)
+			f.Help, f.Allowed = fmt.Sprintf("did you mean %q?", near), strings.Join(names, ", ")
 			r.broken[join(path, near)] = true
 		}
 		r.at(key.Line, join(path, clip(key.Value)), f)
 	})
+}
+
+// knownHere names the keys that a mapping may have.
+func knownHere(names []string) string {
+	all := strings.Join(names, ", ")
+	if len(all) > maxKnown {
+		all = all[:strings.LastIndex(all[:maxKnown], ", ")] + " and others"
+	}
+	return "known here: " + all
 }
 
 func (r *Reader) mapping(n *yaml.Node, path string, target reflect.Value) {

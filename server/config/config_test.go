@@ -27,7 +27,7 @@ func TestFileIsStrict(t *testing.T) {
 		{"unknown key", "polcy: p.yaml", ":1: polcy: unknown key \"polcy\"; did you mean \"policy\"?"},
 		{"unknown nested key", "log:\n  lvel: info", ":2: log.lvel: unknown key \"lvel\"; did you mean \"level\"?"},
 		{"unknown section", "listn: {https: x}", ":1: listn: unknown key \"listn\"; did you mean \"listen\"?"},
-		{"nothing near", "zzzzzzzzzzzz: 1", ":1: zzzzzzzzzzzz: unknown key"},
+		{"nothing near", "zzzzzzzzzzzz: 1", ":1: zzzzzzzzzzzz: unknown key \"zzzzzzzzzzzz\"; known here: "},
 		{"dotted key", "log.level: debug", ":1: log.level: unknown key"},
 		{"twice", "policy: a\npolicy: b", ":2: policy:"},
 		{"a list for a value", "policy: [a]", ":1: policy: this is a list, not a text"},
