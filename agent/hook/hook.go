@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/certwright/certwright/agent/config"
 )
 
 // grace is what a program has between SIGTERM and SIGKILL.
@@ -37,7 +39,12 @@ func Run(ctx context.Context, p Program) (stdout, stderr string, err error) {
 	defer cancel()
 	var out, diagnostic limited
 	out.left, diagnostic.left = p.Limit, p.Limit
-	cmd := exec.CommandContext(ctx, p.Argv[0], p.Argv[1:]...) //nolint:gosec // the admin's own command, as the file names it
+	path, err := found(p.Argv[0])
+	if err != nil {
+		return "", "", err
+	}
+	cmd := exec.CommandContext(ctx, path, p.Argv[1:]...) //nolint:gosec // the admin's own command, as the file names it
+	cmd.Args[0] = p.Argv[0]
 	cmd.Stdout, cmd.Stderr = &out, &diagnostic
 	cmd.Env = append(environment(), p.Env...)
 	// A group of its own, so that its children end with it.
@@ -62,6 +69,19 @@ func Run(ctx context.Context, p Program) (stdout, stderr string, err error) {
 		err = fmt.Errorf("%s printed more than %d bytes", p.Argv[0], p.Limit)
 	}
 	return stdout, stderr, err
+}
+
+// found is the path of a program. It is judged now, whatever was there at the start: to
+// root, one that others could change is none.
+func found(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err == nil {
+		err = config.Trusted(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s is not run: %w", program, err)
+	}
+	return path, nil
 }
 
 // ended waits for the end of a process and leaves it as it is: while nobody has
