@@ -23,7 +23,7 @@ func tracesOf(dir string, c *config.Config) *traces {
 		t.folder = one.Folder
 	}
 	records := filepath.Join(c.State, "records")
-	for _, file := range []string{filepath.Join(records, one.Name+".json"), filepath.Join(c.State, "status.json"), filepath.Join(c.State, "lock")} {
+	for _, file := range []string{filepath.Join(records, one.Name+".json"), filepath.Join(c.State, "status.json"), filepath.Join(c.State, "lock"), filepath.Join(c.State, "running")} {
 		if !exists(file) {
 			t.files = append(t.files, file)
 		}
