@@ -24,6 +24,10 @@ func Trusted(path string) error {
 	return walk(path, onlyOurs)
 }
 
+// Owned is Trusted for every user: others than root and he could not change the path.
+// Of one that is not there yet the error is fs.ErrNotExist, if what is there is fine.
+func Owned(path string) error { return walk(path, onlyOurs) }
+
 // walk judges every step of a path, as the system goes it: link by link.
 func walk(path string, judge func(path string, info fs.FileInfo) error) error {
 	if !filepath.IsAbs(path) { // not cleaned: after a link, ".." is the folder above its target

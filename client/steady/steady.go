@@ -197,7 +197,7 @@ func settle(made *os.Root, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	if !Ours(info) || info.Mode().Perm()&0o077 != 0 {
+	if !Ours(info) || !shut(info) {
 		return fmt.Errorf("%s was changed meanwhile", made.Name())
 	}
 	return change(made, mode)
