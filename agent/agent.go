@@ -54,7 +54,7 @@ type Agent struct {
 	options Options
 	config  *config.Config
 	log     *slog.Logger
-	lock    *os.File
+	lock    *stateLock
 	slots   chan struct{}
 	hooks   sync.Mutex // one hook at a time
 

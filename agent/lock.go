@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/certwright/certwright/client/steady"
 	"github.com/certwright/certwright/problem"
 )
@@ -17,7 +20,8 @@ import (
 const (
 	reasonRunning = "AGENT_RUNNING"
 	reasonFolder  = "AGENT_FOLDER_IN_USE"
-	folderLock    = ".lock" // in a certificate's folder
+	runningFile   = "running" // in the state folder
+	folderLock    = ".lock"   // in a certificate's folder
 	maxHolder     = 8 << 10
 )
 
@@ -27,14 +31,16 @@ var errLocked = errors.New("it is locked")
 // lockFile locks a file in a folder, which is made if it is not there, and writes who
 // has it. If another process has it, holder is what that has written.
 func lockFile(at *os.Root, name, text string) (f *os.File, holder string, err error) {
-	f, err = at.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644) // anybody may see who has it
+	f, err = at.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // who can open it can lock it
 	if errors.Is(err, fs.ErrExist) {
 		f, err = ownFile(at, name)
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err = f.Chmod(0o600); err == nil { // one that is there was 0644 once
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		who, _ := io.ReadAll(io.LimitReader(f, maxHolder))
 		err, holder = errLocked, strings.TrimSpace(string(who))
@@ -74,7 +80,7 @@ func ownFile(at *os.Root, name string) (*os.File, error) {
 }
 
 // takeLock locks the state folder, which two agents must not share.
-func takeLock(state string) (*os.File, error) {
+func takeLock(state string) (_ *stateLock, err error) {
 	at, err := steady.Open(state)
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
@@ -90,6 +96,43 @@ func takeLock(state string) (*os.File, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("state folder: lock: %w", err)
+	}
+	sign, err := showRunning(at)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("state folder: %s: %w", runningFile, err), f.Close())
+	}
+	return &stateLock{lock: f, sign: sign}, nil
+}
+
+// stateLock is a state folder's lock, and the sign to everybody that it is held.
+type stateLock struct{ lock, sign *os.File }
+
+// Close implements io.Closer.
+func (l *stateLock) Close() error { return errors.Join(l.sign.Close(), l.lock.Close()) }
+
+// showRunning makes the file that everybody may read and only we may write, with a write
+// lock on it: to see that takes no lock. It is a new file, so that nobody can have locked it
+// before.
+func showRunning(at *os.Root) (f *os.File, err error) {
+	temporary := "." + runningFile + "-" + rand.Text()
+	f, err = at.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = at.Remove(temporary)
+		}
+	}()
+	if err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		return nil, err
+	}
+	if _, err = fmt.Fprintln(f, os.Getpid()); err != nil {
+		return nil, err
+	}
+	if err = errors.Join(f.Chmod(0o644), at.Rename(temporary, runningFile)); err != nil {
+		return nil, err
 	}
 	return f, nil
 }
@@ -147,12 +190,15 @@ func inUse(err error) bool {
 	return errors.As(err, &p) && p.Reason == reasonFolder
 }
 
-// Running tells whether an agent has the lock of a state folder.
+// Running tells whether an agent has the lock of a state folder, to whoever may look into
+// it. No lock is taken, so that no agent that starts meanwhile meets one.
 func Running(state string) bool {
-	f, err := os.Open(filepath.Join(state, "lock"))
+	f, err := os.OpenFile(filepath.Join(state, runningFile), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return false
 	}
 	defer func() { _ = f.Close() }()
-	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+	// Only a write lock is in the way of a read lock, and who may only read has none.
+	seen := unix.Flock_t{Type: unix.F_RDLCK}
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &seen) == nil && seen.Type == unix.F_WRLCK
 }

@@ -120,7 +120,12 @@ func TestLoginRefusedTooOften(t *testing.T) {
 	if most < 100 || most == 5000 {
 		t.Errorf("held back after %d", most)
 	}
-	if code, body := nobody.send("POST", "/v1/sessions", "{}"); code != 429 {
+	// What it may be refused comes back with time.
+	code, body := 403, ""
+	for n := 0; code == 403 && n < most; n++ {
+		code, body = nobody.send("POST", "/v1/sessions", "{}")
+	}
+	if code != 429 {
 		t.Errorf("REST: %d %s", code, body)
 	}
 	a.loggedIn("root", "ca-admin")

@@ -74,3 +74,47 @@ func TestTrusted(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustedChain: each link of a chain is judged, not its ends alone, and ".." after
+// a link is the folder above its target.
+func TestTrustedChain(t *testing.T) {
+	dir := t.TempDir()
+	program, theirs, ours := filepath.Join(dir, "program"), filepath.Join(dir, "theirs"), filepath.Join(dir, "ours")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.WriteFile(program, nil, 0o755))
+	must(os.Mkdir(filepath.Join(dir, "open"), 0o755))
+	must(os.Symlink("program", theirs))
+	must(os.Symlink(theirs, ours))
+	must(os.Symlink(program, filepath.Join(dir, "open", "link")))
+	must(os.Symlink("open/link", filepath.Join(dir, "through")))
+	must(os.Symlink("open", filepath.Join(dir, "folder")))
+	must(os.Symlink("loop", filepath.Join(dir, "loop")))
+	all := []string{ours, filepath.Join(dir, "through"), dir + "/folder/../program"}
+	for _, path := range all {
+		if err := Trusted(path); err != nil {
+			t.Error(err)
+		}
+	}
+	root := os.Geteuid() == 0
+	if err := Trusted(filepath.Join(dir, "loop")); (err != nil) != root {
+		t.Error(err)
+	}
+	must(os.Chmod(filepath.Join(dir, "open"), 0o777))
+	if root {
+		must(os.Lchown(theirs, 65534, 65534))
+	}
+	for _, path := range all {
+		if err := Trusted(path); (err != nil) != root {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	must(os.Chmod(program, 0o777|os.ModeSticky)) // which says something of folders alone
+	if err := Trusted(program); (err != nil) != root {
+		t.Error(err)
+	}
+}

@@ -35,19 +35,16 @@ type Program struct {
 // Run runs the program and answers what it printed. An error holds the end of what it
 // printed on standard error.
 func Run(ctx context.Context, p Program) (stdout, stderr string, err error) {
-	path, err := exec.LookPath(p.Argv[0])
-	if err != nil {
-		return "", "", err
-	}
-	if err := config.Trusted(path); err != nil { // now: it may be another one than at the start
-		return "", "", err
-	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	var out, diagnostic limited
 	out.left, diagnostic.left = p.Limit, p.Limit
-	cmd := exec.CommandContext(ctx, p.Argv[0], p.Argv[1:]...) //nolint:gosec // the admin's own command, as the file names it
-	cmd.Path = path
+	path, err := found(p.Argv[0])
+	if err != nil {
+		return "", "", err
+	}
+	cmd := exec.CommandContext(ctx, path, p.Argv[1:]...) //nolint:gosec // the admin's own command, as the file names it
+	cmd.Args[0] = p.Argv[0]
 	cmd.Stdout, cmd.Stderr = &out, &diagnostic
 	cmd.Env = append(environment(), p.Env...)
 	// A group of its own, so that its children end with it.
@@ -72,6 +69,19 @@ func Run(ctx context.Context, p Program) (stdout, stderr string, err error) {
 		err = fmt.Errorf("%s printed more than %d bytes", p.Argv[0], p.Limit)
 	}
 	return stdout, stderr, err
+}
+
+// found is the path of a program. It is judged now, whatever was there at the start: to
+// root, one that others could change is none.
+func found(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err == nil {
+		err = config.Trusted(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s is not run: %w", program, err)
+	}
+	return path, nil
 }
 
 // ended waits for the end of a process and leaves it as it is: while nobody has

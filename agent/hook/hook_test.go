@@ -3,6 +3,7 @@ package hook_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,22 +158,32 @@ func gone(t *testing.T, name, file string) {
 	}
 }
 
-// TestNotOthersPrograms: root runs no program that others could change, as it stands
-// when it is run.
-func TestNotOthersPrograms(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "hook")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\necho ran\n"), 0o755); err != nil { //nolint:gosec // a program
+// TestJudgedEachTime: to root, a program that came or was opened to others after the
+// first time is not run.
+func TestJudgedEachTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "program")
+	p := hook.Program{Argv: []string{path}, Timeout: time.Minute, Limit: 100}
+	run := func(mode os.FileMode) error {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := hook.Run(t.Context(), p)
+		return err
+	}
+	if _, _, err := hook.Run(t.Context(), p); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho \"$0\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := hook.Program{Argv: []string{program}, Timeout: time.Minute, Limit: 100}
-	if out, _, err := hook.Run(t.Context(), p); out != "ran\n" || err != nil {
-		t.Errorf("%q %v", out, err)
+	if err := run(0o755); err != nil {
+		t.Error(err)
 	}
-	if err := os.Chmod(program, 0o777); err != nil { //nolint:gosec // on purpose
-		t.Fatal(err)
+	err := run(0o777)
+	if refused := err != nil && strings.Contains(err.Error(), "can be changed by others than root") && !strings.Contains(err.Error(), "\n"); refused != (os.Geteuid() == 0) {
+		t.Error(err)
 	}
-	out, _, err := hook.Run(t.Context(), p)
-	if root := os.Geteuid() == 0; root != (err != nil) || root && (out != "" || !strings.Contains(err.Error(), "can be changed by others")) {
-		t.Errorf("%q %v", out, err)
+	if err := run(0o700); err != nil {
+		t.Error(err)
 	}
 }

@@ -19,3 +19,6 @@ func trusted(info fs.FileInfo) bool {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	return ok && owner.Uid == 0 || Ours(info)
 }
+
+// shut tells whether only its owner may use a file.
+func shut(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 == 0 }

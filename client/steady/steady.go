@@ -129,20 +129,20 @@ func split(path string) []string {
 
 // enter opens a folder, which is made first if mode is not 0.
 func enter(at *os.Root, name string, mode fs.FileMode) (*os.Root, error) {
-	made := false
 	if mode != 0 {
-		err := at.Mkdir(name, mode)
-		if made = err == nil; err != nil && !errors.Is(err, fs.ErrExist) {
+		next, err := New(at, name, mode)
+		if err == nil {
+			if err = Sync(at); err != nil {
+				_ = next.Close()
+				return nil, err
+			}
+			return next, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 	}
-	next, err := Inside(at, name)
-	if err == nil && made {
-		if err = errors.Join(change(next, mode), Sync(at)); err != nil {
-			_ = next.Close()
-		}
-	}
-	return next, err
+	return Inside(at, name)
 }
 
 // change gives a folder these permissions.
@@ -183,15 +183,24 @@ func New(at *os.Root, name string, mode fs.FileMode) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := next.Stat(".")
-	if err == nil && !Ours(info) {
-		err = fmt.Errorf("%s was changed meanwhile", filepath.Join(at.Name(), name))
-	}
-	if err = errors.Join(err, change(next, mode)); err != nil {
+	if err := settle(next, mode); err != nil {
 		_ = next.Close()
 		return nil, err
 	}
 	return next, nil
+}
+
+// settle gives a folder that was just made its permissions, unless it is no longer that
+// which was made: another user's, or one that was there before with other permissions.
+func settle(made *os.Root, mode fs.FileMode) error {
+	info, err := made.Stat(".")
+	if err != nil {
+		return err
+	}
+	if !Ours(info) || !shut(info) {
+		return fmt.Errorf("%s was changed meanwhile", made.Name())
+	}
+	return change(made, mode)
 }
 
 // File is what a file is to be.

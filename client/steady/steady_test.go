@@ -186,3 +186,35 @@ func TestPassage(t *testing.T) {
 		t.Errorf("%q %v", data, err)
 	}
 }
+
+// TestSettle: what has come in the place of a folder that was made is left as it is.
+func TestSettle(t *testing.T) {
+	for name, c := range map[string]struct {
+		mode   fs.FileMode
+		theirs bool
+		want   fs.FileMode
+	}{
+		"as made":           {0o700, false, 0o755},
+		"one of our others": {0o750, false, 0o750},
+		"another user's":    {0o700, true, 0o700},
+	} {
+		if c.theirs && os.Geteuid() != 0 {
+			continue
+		}
+		dir := filepath.Join(t.TempDir(), "made")
+		must(t, os.Mkdir(dir, 0o700))
+		must(t, os.Chmod(dir, c.mode))
+		if c.theirs {
+			must(t, os.Chown(dir, nobody, nobody))
+		}
+		root, err := os.OpenRoot(dir)
+		must(t, err)
+		if err := settle(root, 0o755); (err != nil) != (c.want != 0o755) {
+			t.Errorf("%s: %v", name, err)
+		}
+		must(t, root.Close())
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != c.want {
+			t.Errorf("%s: %v %v", name, info, err)
+		}
+	}
+}

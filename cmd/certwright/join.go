@@ -83,12 +83,11 @@ func (f *joinFlags) join(ctx context.Context, a *app, server string) (err error)
 	if err != nil {
 		return err
 	}
-	// Before anything is made, and taken back if this fails.
-	if err := ownWay("--dir", f.dir); err != nil {
-		return err
-	}
-	if err := ownWay("--state", f.state); err != nil {
-		return err
+	// Before anything is done there, and so that taking it back leads nowhere else.
+	for flag, folder := range map[string]string{"--dir": f.dir, "--state": f.state} {
+		if err := config.Owned(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return failf(exitConflict, "%v; choose another %s", err, flag)
+		}
 	}
 	made := tracesOf(f.dir, c)
 	obtained := false
@@ -161,7 +160,10 @@ func (f *joinFlags) config(server string) (*config.Config, error) {
 
 // vacant makes sure that nothing of another is replaced.
 func (f *joinFlags) vacant(files *fileSet, c *config.Config) error {
-	if err := ownFolder(f.dir); err != nil {
+	if err := ownFolder(f.dir, "--dir"); err != nil {
+		return err
+	}
+	if err := ownFolder(f.state, "--state"); err != nil {
 		return err
 	}
 	if err := files.vacant("agent.yaml", "root.crt"); err != nil {
@@ -173,29 +175,10 @@ func (f *joinFlags) vacant(files *fileSet, c *config.Config) error {
 	return nil
 }
 
-// ownWay refuses, to root, a folder whose place others could change: they could lead
-// what is made in it, or taken away again, elsewhere.
-func ownWay(flag, dir string) error {
-	at, err := filepath.Abs(dir)
-	if err != nil {
-		return missing(err)
-	}
-	for {
-		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
-			break
-		}
-		at = filepath.Dir(at)
-	}
-	if err := config.Trusted(at); err != nil {
-		return failf(exitConflict, "%v; choose another %s", err, flag)
-	}
-	return nil
-}
-
 // ownFolder makes the folder if it is not there, and refuses one in which others could
 // put another root or file in the place of ours. All may look into it: a root is for
 // everybody, and the rest has modes of its own.
-func ownFolder(dir string) error {
+func ownFolder(dir, flag string) error {
 	made, err := steady.Make(dir, 0o755)
 	if err != nil {
 		return missing(err)
@@ -203,13 +186,13 @@ func ownFolder(dir string) error {
 	defer made.Close() //nolint:errcheck // only looked at
 	info, err := made.Stat(".")
 	if err == nil {
-		err = config.Trusted(dir)
+		err = config.Owned(dir)
 	}
-	if err == nil && info.Mode().Perm()&0o002 != 0 {
-		err = fmt.Errorf("%s can be changed by every user", dir)
+	if err == nil && (!steady.Ours(info) || info.Mode().Perm()&0o022 != 0) {
+		err = fmt.Errorf("%s can be changed by other users: it is not yours, or not writable by you alone", dir)
 	}
 	if err != nil {
-		return failf(exitConflict, "%v; choose another --dir", err)
+		return failf(exitConflict, "%v; choose another %s", err, flag)
 	}
 	return nil
 }

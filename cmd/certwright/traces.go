@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/certwright/certwright/agent/config"
+	"github.com/certwright/certwright/client/steady"
 )
 
 // traces are the files and folders that a join may make and that were not there
@@ -23,7 +24,7 @@ func tracesOf(dir string, c *config.Config) *traces {
 		t.folder = one.Folder
 	}
 	records := filepath.Join(c.State, "records")
-	for _, file := range []string{filepath.Join(records, one.Name+".json"), filepath.Join(c.State, "status.json"), filepath.Join(c.State, "lock")} {
+	for _, file := range []string{filepath.Join(records, one.Name+".json"), filepath.Join(c.State, "status.json"), filepath.Join(c.State, "lock"), filepath.Join(c.State, "running")} {
 		if !exists(file) {
 			t.files = append(t.files, file)
 		}
@@ -41,12 +42,27 @@ func tracesOf(dir string, c *config.Config) *traces {
 // a request whose answer was lost, which the next join asks for again.
 func (t *traces) remove() {
 	if t.folder != "" && !exists(filepath.Join(t.folder, config.Current)) {
-		_ = os.RemoveAll(t.folder)
+		takeBack(t.folder, true, (*os.Root).RemoveAll)
 	}
 	for _, file := range t.files {
-		_ = os.Remove(file)
+		takeBack(file, false, (*os.Root).Remove)
 	}
 	for _, folder := range t.folders { // an ancestor may stand there more than once
-		_ = os.Remove(folder)
+		takeBack(folder, true, (*os.Root).Remove)
+	}
+}
+
+// takeBack removes a file or folder of our own, by a handle of the folder that it is in:
+// others' links lead nowhere.
+func takeBack(path string, folder bool, remove func(*os.Root, string) error) {
+	at, err := steady.Open(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	defer at.Close() //nolint:errcheck // what could be done was
+	name := filepath.Base(path)
+	info, err := at.Lstat(name)
+	if err == nil && steady.Ours(info) && (folder && info.IsDir() || !folder && info.Mode().IsRegular()) {
+		_ = remove(at, name)
 	}
 }

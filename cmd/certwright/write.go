@@ -12,6 +12,9 @@ import (
 	"github.com/certwright/certwright/client/steady"
 )
 
+// maxStaged is the size of a staged file that can be copied: keys and certificates are small.
+const maxStaged = 64 << 20
+
 // fileSet is a few files of one folder that appear together: each is written under
 // a temporary name with mode 0600 and synced, and publish gives all of them their
 // names, or leaves what was there as it was. The folder is opened once: who else may
@@ -129,7 +132,7 @@ func (s *fileSet) place(file *stagedFile) error {
 		if err := s.root.Link(file.temporary, file.final); err == nil || errors.Is(err, fs.ErrExist) {
 			return errors.Join(err, s.root.Remove(file.temporary))
 		}
-		return s.root.Rename(file.temporary, file.final) // a file system without links
+		return s.copyNew(file) // a file system without links
 	}
 	old := file.temporary + ".old"
 	if err := s.root.Rename(file.final, old); err == nil {
@@ -138,6 +141,23 @@ func (s *fileSet) place(file *stagedFile) error {
 		return err
 	}
 	return s.root.Rename(file.temporary, file.final)
+}
+
+// copyNew gives a staged file its name by a new file of its content, which replaces none.
+func (s *fileSet) copyNew(file *stagedFile) error {
+	data, info, err := steady.Read(s.root, file.temporary, maxStaged)
+	if err != nil {
+		return err
+	}
+	f, err := s.root.OpenFile(file.final, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Chmod(info.Mode().Perm()), fill(f, data)); err != nil {
+		_ = s.root.Remove(file.final) // only begun
+		return err
+	}
+	return s.root.Remove(file.temporary)
 }
 
 // undo takes back the first n files and what place number n began.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -130,5 +131,25 @@ func TestFilesStayInside(t *testing.T) {
 	}
 	if names := listDir(t, filepath.Join(top, "moved")); len(names) != 2 || content(t, filepath.Join(top, "moved", "a")) != "new" {
 		t.Errorf("inside has %q", names)
+	}
+}
+
+// TestCopyNew: where there are no links, too, a file that came meanwhile stays.
+func TestCopyNew(t *testing.T) {
+	dir := t.TempDir()
+	s := &fileSet{dir: dir}
+	stageAll(t, s, "new", "a", "b")
+	defer s.discard()
+	if err := os.WriteFile(filepath.Join(dir, "b"), []byte("theirs"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.copyNew(&s.staged[0]); err != nil || content(t, filepath.Join(dir, "a")) != "new" {
+		t.Error(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "a")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+	if err := s.copyNew(&s.staged[1]); !errors.Is(err, fs.ErrExist) || content(t, filepath.Join(dir, "b")) != "theirs" {
+		t.Errorf("%v, %q", err, content(t, filepath.Join(dir, "b")))
 	}
 }
