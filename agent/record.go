@@ -32,7 +32,7 @@ type record struct {
 	Plan        schedule.Plan `json:"plan"`
 	Certificate string        `json:"certificate,omitempty"` // ID of the one that the plan is for
 	Order       string        `json:"order,omitempty"`       // what it was asked for
-	Request     string        `json:"request,omitempty"` // what the last attempt asked for, and of whom
+	Request     string        `json:"request,omitempty"`     // what the last attempt asked for, and of whom
 	LastError   string        `json:"last_error,omitempty"`
 	LastErrorAt time.Time     `json:"last_error_at,omitzero"`
 	Note        string        `json:"note,omitempty"` // what was not as usual when it came

@@ -55,7 +55,7 @@ func (a access) view(method string, p identity.Principal) (view, error) {
 	switch {
 	case len(limited) == 0 && v.own:
 		return v, nil
-	case len(limited) == 0 && slices.Contains(a.roles, identity.RoleLogin) && isCertificate(p) && !isAdmin(p):
+	case len(limited) == 0 && a.lacksRole(p):
 		return v, noRole(p)
 	case len(limited) == 0:
 		return v, &problem.Problem{
@@ -76,6 +76,11 @@ func (a access) view(method string, p identity.Principal) (view, error) {
 		}
 	}
 	return v, nil
+}
+
+// lacksRole tells whether a certificate opens no session only because it has no role.
+func (a access) lacksRole(p identity.Principal) bool {
+	return slices.Contains(a.roles, identity.RoleLogin) && isCertificate(p) && !isAdmin(p)
 }
 
 // forOwn tells whether the principal may call for what is its own.

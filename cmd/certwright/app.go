@@ -28,6 +28,8 @@ type app struct {
 	inSession bool                    // a call shows the token of a session
 	otherRoot atomic.Pointer[failure] // why the session was not shown to the server
 
+	unwritten error // why help could not be written
+
 	misnamed error // of --help for a command that there is not
 	started  bool  // the arguments were understood: what fails now is no usage error
 }

@@ -65,15 +65,40 @@ func (l *labels) String() string { return "" }
 func group(use, short, long string, verbs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: strings.TrimSpace(long), Args: knownVerb, DisableFlagsInUseLine: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, args []string) error { return helpFor(cmd, args[min(1, len(args)):]) },
 	}
 	cmd.AddCommand(verbs...)
 	return cmd
 }
 
+// helpCommand is "certwright help COMMAND".
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND...]", Short: "Help about a command", DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error { return helpFor(cmd.Root(), args) },
+	}
+}
+
+// helpFor shows the help of the command that the words name below cmd.
+func helpFor(cmd *cobra.Command, words []string) error {
+	for _, word := range words {
+		at := slices.IndexFunc(cmd.Commands(), func(sub *cobra.Command) bool { return sub.Name() == word || sub.HasAlias(word) })
+		switch {
+		case at >= 0:
+			cmd = cmd.Commands()[at]
+			continue
+		case cmd.HasSubCommands():
+			return knownVerb(cmd, []string{word})
+		}
+		break // what follows are arguments of a command
+	}
+	cmd.InitDefaultHelpFlag()
+	return cmd.Help()
+}
+
 // knownVerb refuses what is no sub-command, with the nearest one.
 func knownVerb(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
+	if len(args) == 0 || args[0] == "help" {
 		return nil
 	}
 	hint := ""

@@ -55,8 +55,10 @@ certwright login --server ca.internal --cert admin.crt --key admin.key --lifetim
 				return err
 			case server == "":
 				return usagef("certwright login needs --server HOST:PORT; on the admin socket you are an admin without it")
-			case (w.cert == "") != (w.key == ""):
-				return usagef("--cert and --key belong together")
+			case w.key == "" && w.cert != "":
+				return usagef("--cert %s needs its private key too: --key FILE", w.cert)
+			case w.cert == "" && w.key != "":
+				return usagef("--key %s needs its certificate too: --cert FILE", w.key)
 			case w.cert != "" && (w.device || w.provider != "" || w.providerCA != ""):
 				return usagef("--cert is a proof by itself: leave --device, --provider and --provider-ca out")
 			case a.tokenFile != "":
@@ -165,8 +167,11 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 		}
 	}
 	pair, err := client.LoadPair(cert, key)
-	if err != nil {
-		return nil, failf(exitUsage, "%s and %s are no certificate with its key: %w", cert, key, err)
+	switch {
+	case err != nil && strings.Contains(err.Error(), "does not match"):
+		return nil, usagef("%s is not the key of the certificate %s; give its own by --key", key, cert)
+	case err != nil:
+		return nil, failf(exitUsage, "%s and %s are no certificate with its key: %w; --cert takes a certificate in PEM, --key its private key", cert, key, err)
 	}
 	return &pair, nil
 }

@@ -392,6 +392,7 @@ func TestLoginByCertificateJourney(t *testing.T) {
 	p.runs(0, "session.opened", "ledger", "list", "-o", "json")
 	p.runs(exitDenied, "no grant is for", "cert", "issue", "x.internal", "--out", dir)
 	o.person().runs(exitAuth, "the policy gives this certificate no role (mtls:", pair("dev.internal")...)
+	o.person().runs(exitUsage, "dev.internal.key is not the key of the certificate ", "login", "--cert", filepath.Join(dir, "ops.internal.crt"), "--key", filepath.Join(dir, "dev.internal.key"))
 	o.person().runs(exitAuth, "see certwright role list", pair("dev.internal")...)
 	root.runs(0, "", "cert", "revoke", filepath.Join(dir, "ops.internal.crt"), "--yes")
 	p.runs(exitAuth, "the client certificate is revoked", "whoami")
@@ -402,7 +403,7 @@ func TestLoginUsage(t *testing.T) {
 	o := newOffice(t)
 	p := o.person()
 	for says, args := range map[string][]string{
-		"belong together":                                         {"login", "--cert", "x"},
+		"--cert x needs its private key too":                      {"login", "--cert", "x"},
 		"is a proof by itself":                                    {"login", "--cert", "x", "--key", "y", "--device"},
 		"is not one of " + o.provider.URL:                         {"login", "--provider", "https://other.example"},
 		"needs --server":                                          {"login", "--server", "unix:x"},

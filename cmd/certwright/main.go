@@ -28,5 +28,8 @@ func run(ctx context.Context, a *app, args []string) int {
 	if err == nil {
 		err = a.misnamed
 	}
+	if err == nil && a.unwritten != nil {
+		err = failf(exitFailure, "the output cannot be written: %w", a.unwritten)
+	}
 	return a.report(err)
 }

@@ -81,6 +81,9 @@ func simulateAs(q *pb.SimulatePolicyRequest, issuer string, claims []string) err
 	case issuer != "":
 		q.Principal = "oidc:" + issuer + "#simulated"
 	}
+	if q.GetPrincipal() == "" && len(q.GetDnsNames())+len(q.GetIpAddresses())+len(q.GetUris())+len(q.GetEmails()) == 0 {
+		return usagef("policy simulate needs a name to ask for: --dns NAME, --ip, --uri or --email; or --issuer URL with --claim, or --as, to ask for roles")
+	}
 	for _, text := range claims {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" || value == "" {

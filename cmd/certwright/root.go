@@ -53,7 +53,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(a.in)
-	root.SetOut(a.out)
+	root.SetOut(&told{a.out, &a.unwritten})
+	root.SetHelpCommand(helpCommand())
 	root.SetErr(a.err)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(flagError)

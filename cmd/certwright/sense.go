@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -19,6 +21,21 @@ func nonEmpty(cmd *cobra.Command) error {
 		}
 	})
 	return bad
+}
+
+// told keeps the error of a write, which nobody asks for where help is printed.
+type told struct {
+	io.Writer
+	err *error
+}
+
+// Write implements io.Writer.
+func (t *told) Write(text []byte) (int, error) {
+	n, err := t.Writer.Write(text)
+	if err != nil && *t.err == nil {
+		*t.err = err
+	}
+	return n, err
 }
 
 // help shows the help of a command; for a word that is none it says so, so that a
