@@ -160,7 +160,7 @@ certificates:
     hook: {command: [/bin/sh, -c, 'test ! -e %[7]s || kill -HUP "$(head -n 1 %[7]s)"']}
   - {name: web, names: [web.team-a.internal], profile: mtls, folder: web}
   - {name: other, names: [other.team-a.internal], profile: mtls, folder: other}
-`, s.grpc, p.path("root.crt"), filepath.Join(clients, "state"), token, p.path("tls"), p.account, p.path("data/postmaster.pid"))))
+`, s.grpc, filepath.Join(s.data, "root.crt"), filepath.Join(clients, "state"), token, p.path("tls"), p.account, p.path("data/postmaster.pid"))))
 	s.must(clients, "agent", "obtain", "--config", agent)
 	p.start()
 	web := filepath.Join(clients, "web")

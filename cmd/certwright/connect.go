@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -92,15 +93,30 @@ func reachable(path string) error {
 }
 
 // rootFile is the file with the trusted roots: --ca, else DATA/root.crt if it is
-// there, else "".
+// there and no other user's, unless DATA is named; else "".
 func (a *app) rootFile() string {
 	if a.ca != "" {
 		return a.ca
 	}
-	if file := filepath.Join(a.data, "root.crt"); exists(file) {
+	if file := filepath.Join(a.data, "root.crt"); exists(file) && (a.dataNamed || !a.foreign(file)) {
 		return file
 	}
 	return ""
+}
+
+// foreign tells of a file that it, or the folder it is in, is another user's, or can be
+// written by all: somebody may have put it where one happens to be.
+func (a *app) foreign(file string) bool {
+	for _, path := range []string{file, filepath.Dir(file)} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return true
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !isOurs(info) || info.Mode().Perm()&0o002 != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // rootFor is the file with the roots to trust a server by; "": those of the system. The

@@ -120,11 +120,12 @@ func (a *app) login(ctx context.Context, server string, w loginWish) error {
 	}
 	s := made.GetSession()
 	former, formerErr := a.keptSession()
-	path, err := a.keep(keptSession{
+	opened := keptSession{
 		Server: server, Root: client.Fingerprint(root.Load()), ID: s.GetId(), Token: made.GetToken(), Expires: s.GetExpireTime().AsTime(),
-	})
-	if err != nil {
-		return err
+	}
+	path, err := a.keep(opened)
+	if err != nil { // nobody could use it, or log out of it
+		return errors.Join(err, a.revokeKept(ctx, &opened))
 	}
 	a.note("Logged in to %s; the session is kept in %s.", server, path)
 	a.endFormer(ctx, former, formerErr)
@@ -142,10 +143,7 @@ func (a *app) endFormer(ctx context.Context, former *keptSession, err error) {
 	case former == nil || time.Now().After(former.Expires):
 		return
 	}
-	err = a.askWith(ctx, a.sessionCredentials(former), func(ctx context.Context, conn *grpc.ClientConn) error {
-		_, err := pb.NewSessionServiceClient(conn).RevokeSession(ctx, &pb.RevokeSessionRequest{Id: former.ID})
-		return err
-	})
+	err = a.revokeKept(ctx, former)
 	if err == nil {
 		a.note("The session before, %s, is revoked.", former.ID)
 		return
@@ -153,6 +151,14 @@ func (a *app) endFormer(ctx context.Context, former *keptSession, err error) {
 	if f := a.explain(err); f.code != exitAuth { // else it is over
 		a.note("The session before, %s, could not be revoked and goes on until %s: %s", former.ID, former.Expires.Local().Format(time.TimeOnly), f.text)
 	}
+}
+
+// revokeKept revokes a session by itself.
+func (a *app) revokeKept(ctx context.Context, s *keptSession) error {
+	return a.askWith(ctx, a.sessionCredentials(s), func(ctx context.Context, conn *grpc.ClientConn) error {
+		_, err := pb.NewSessionServiceClient(conn).RevokeSession(ctx, &pb.RevokeSessionRequest{Id: s.ID})
+		return err
+	})
 }
 
 // readPair reads a client certificate and its key.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -128,6 +129,35 @@ func TestDataFolderSpeaksForThisMachine(t *testing.T) {
 		}
 		if got := a.rootFor(server); got != "" {
 			t.Errorf("%s, without a root: %q", server, got)
+		}
+	}
+	// One that somebody else has put there, or could, only if the folder is named.
+	if err := os.WriteFile(root, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func() error{
+		"a file of all":   func() error { return os.Chmod(root, 0o666) },
+		"a folder of all": func() error { return os.Chmod(a.data, 0o777) },
+		"another's file":  func() error { return os.Chown(root, 65534, -1) },
+	} {
+		if err := change(); errors.Is(err, fs.ErrPermission) {
+			continue // only root can give files away
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.rootFor("localhost"); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+		a.dataNamed = true
+		if got := a.rootFor("localhost"); got != root {
+			t.Errorf("%s, named: %q", name, got)
+		}
+		a.dataNamed = false
+		if err := errors.Join(os.Chmod(root, 0o600), os.Chmod(a.data, 0o700), os.Chown(root, os.Geteuid(), -1)); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.rootFor("localhost"); got != root {
+			t.Errorf("%s, no more: %q", name, got)
 		}
 	}
 	a.ca = "ca.pem"

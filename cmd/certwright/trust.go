@@ -67,7 +67,7 @@ func (a *app) trustedRoots(ctx context.Context, args []string) ([]*x509.Certific
 		file = args[0]
 	}
 	if file == "" {
-		return nil, failf(exitNotFound, "there is no root in the data folder %s; name a FILE, or --server with --fingerprint", a.data)
+		return nil, failf(exitNotFound, "there is no root in the data folder %s, or it is another user's; name a FILE, or --server with --fingerprint", a.data)
 	}
 	text, err := a.readInput(file)
 	if err != nil {
