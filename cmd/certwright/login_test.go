@@ -392,6 +392,14 @@ func TestLoginByCertificateJourney(t *testing.T) {
 	p.runs(0, "session.opened", "ledger", "list", "-o", "json")
 	p.runs(exitDenied, "no grant is for", "cert", "issue", "x.internal", "--out", dir)
 	o.person().runs(exitAuth, "the policy gives this certificate no role (mtls:", pair("dev.internal")...)
+	// A session that cannot be kept is nobody's: none stays open.
+	lost := o.person()
+	lost.env["XDG_STATE_HOME"] = filepath.Join(dir, "ops.internal.crt") // no folder
+	lost.runs(exitFailure, "not a directory", pair("ops.internal")...)
+	root.runs(0, "", "session", "list", "--filter", "state = ACTIVE", "-o", "json")
+	if n := strings.Count(root.out, `"ACTIVE"`); n != 1 {
+		t.Errorf("%d sessions are open:\n%s", n, root.out)
+	}
 	o.person().runs(exitUsage, "dev.internal.key is not the key of the certificate ", "login", "--cert", filepath.Join(dir, "ops.internal.crt"), "--key", filepath.Join(dir, "dev.internal.key"))
 	o.person().runs(exitAuth, "see certwright role list", pair("dev.internal")...)
 	root.runs(0, "", "cert", "revoke", filepath.Join(dir, "ops.internal.crt"), "--yes")

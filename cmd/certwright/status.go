@@ -176,6 +176,13 @@ func (a *app) reached(err error) error {
 		return failf(exitUnavailable, "the server at %s did not answer within %s; try again, or set --timeout", where, a.timeout.String())
 	case st.Code() != codes.Unavailable:
 		return err
+	}
+	return a.unreached(st, where)
+}
+
+// unreached is why there is no connection.
+func (a *app) unreached(st *status.Status, where string) error {
+	switch {
 	case strings.Contains(st.Message(), "certificate signed by unknown authority"):
 		return a.untrusted(where)
 	case strings.Contains(st.Message(), client.ErrOtherUser.Error()):
