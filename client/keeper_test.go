@@ -290,10 +290,13 @@ func TestHostile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPaper(t, time.Hour)
 		other := newPaper(t, time.Hour)
-		k, _ := p.kept(asked(p))
+		root, key := p.root, p.key
+		k, err := open(t.Context(), asked(p), fixedRoots{p, root}, schedule.Rules{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer k.Close()
 		before := k.Status().Leaf
-		root, key := p.root, p.key
 		for name, test := range map[string]struct {
 			set  func(*paper)
 			want string
@@ -310,8 +313,6 @@ func TestHostile(t *testing.T) {
 			"another root": {func(p *paper) { p.root, p.key = other.root, other.key }, "unknown authority"},
 		} {
 			p.set(func(p *paper) { p.twist, p.root, p.key = nil, root, key; test.set(p) })
-			fixed := fixedRoots{p, root}
-			k.ca = fixed
 			if err := k.Renew(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%s: %v", name, err)
 			}
