@@ -87,12 +87,13 @@ func newPlaces(all int) *places {
 	return &places{most: [allPlaces]int{0, all, max(all/4, 2), revokePlaces, askPlaces}, held: map[share]int{}}
 }
 
-// most is how many of a room's places a holder can have.
-func (h holder) most(room int) int {
-	if h.account {
-		return max(room/16, 1)
+// most is how many of a room's places a holder can have. Where only one sort of
+// request goes, a fleet's one account can have half.
+func (h holder) most(room place, places int) int {
+	if h.account && room == anyPlace {
+		return max(places/16, 1)
 	}
-	return max(room/2, 1)
+	return max(places/2, 1)
 }
 
 // take takes a place, which give gives back; it never waits.
@@ -127,7 +128,7 @@ func (p *places) claim(kind place, by holder) error {
 
 // exhausted refuses a holder who has its share.
 func (p *places) exhausted(kind place, by holder) error {
-	most := by.most(p.most[kind.room()])
+	most := by.most(kind.room(), p.most[kind.room()])
 	if p.held[share{kind.room(), by}] < most {
 		return nil
 	}

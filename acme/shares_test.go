@@ -19,15 +19,16 @@ func TestShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, share := range map[string]struct {
 			account bool
+			kind    acme.Place
 			want    int64
-		}{"an address": {false, 32}, "an account": {true, 4}} {
+		}{"an address": {false, acme.AnyPlace, 32}, "an account": {true, acme.AnyPlace, 4}, "a revoking account": {true, acme.RevokePlace, 32}} {
 			for range 3 {
 				var got atomic.Int64
 				var all sync.WaitGroup
 				end := make(chan struct{})
 				for range 200 {
 					all.Go(func() {
-						h, err := w.server.Take(acme.AnyPlace, name, share.account)
+						h, err := w.server.Take(share.kind, name, share.account)
 						if err != nil {
 							return
 						}
@@ -40,7 +41,7 @@ func TestShares(t *testing.T) {
 				if got.Load() != share.want {
 					t.Errorf("%s has %d places", name, got.Load())
 				}
-				h, err := w.server.Take(acme.AnyPlace, "another", share.account)
+				h, err := w.server.Take(share.kind, "another", share.account)
 				if err != nil {
 					t.Errorf("beside %s: %v", name, err)
 				}

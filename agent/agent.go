@@ -91,6 +91,9 @@ func Open(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.lock = lock
+	if err := onlyRoots(o.Config); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
 	if err := a.take(o.Config); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
@@ -106,9 +109,6 @@ func (a *Agent) path(parts ...string) string {
 
 // take makes the keepers of a configuration.
 func (a *Agent) take(c *config.Config) error {
-	if err := onlyRoots(c); err != nil {
-		return err
-	}
 	shared := &acme.Source{Config: c.ACME, State: filepath.Join(c.State, "acme"), UserAgent: a.userAgent(), Logger: a.log}
 	keepers := make([]*keeper, 0, len(c.Certificates))
 	for i := range c.Certificates {
@@ -223,7 +223,7 @@ func (a *Agent) reload() (*config.Config, error) {
 	if c.State != a.config.State || c.Metrics != a.config.Metrics {
 		return nil, errors.New("state and metrics change with a restart only")
 	}
-	return c, nil
+	return c, onlyRoots(c)
 }
 
 func (a *Agent) all() []*keeper {

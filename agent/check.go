@@ -46,7 +46,7 @@ func onlyRoots(c *config.Config) error {
 		}
 	}
 	for key, path := range map[string]string{"ca_file": c.CAFile, "acme.ca_file": c.ACME.CAFile, "acme.trust_file": c.ACME.TrustFile} {
-		if path != "" && (key == "ca_file" || path != c.CAFile) {
+		if path != "" && path != config.System && (key == "ca_file" || path != c.CAFile) {
 			add(key, path)
 		}
 	}

@@ -27,7 +27,6 @@ const (
 	defaultHookTime = 30 * time.Second
 	maxHookTime     = 10 * time.Minute
 	minValidity     = time.Minute
-	system          = "system" // the system's roots
 )
 
 // The sources of certificates.

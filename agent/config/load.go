@@ -104,7 +104,7 @@ func lines(err error) error {
 // resolve makes paths absolute and hands on what certificates leave to the top.
 func (c *Config) resolve(dir string) {
 	abs := func(path *string) {
-		if *path != "" && *path != system && !filepath.IsAbs(*path) {
+		if *path != "" && *path != System && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)
 		}
 	}
@@ -177,10 +177,16 @@ func (c *Config) Lacking(name string) error {
 // maxRoots is the largest file of roots that is read, in bytes.
 const maxRoots = 4 << 20
 
+// System stands in the place of a file for the roots of the system.
+const System = "system"
+
 // Roots reads a file of root certificates; nil for those of the system.
 func Roots(file string) (*x509.CertPool, error) {
-	if file == system {
+	if file == System {
 		return nil, nil
+	}
+	if err := Trusted(file); err != nil {
+		return nil, err
 	}
 	text, err := plainfile.Read(file, maxRoots)
 	if err != nil {

@@ -74,7 +74,8 @@ func onlyOurs(path string, info fs.FileInfo) error {
 		return errors.New(path + ": whose it is cannot be told")
 	}
 	mode, us := info.Mode(), os.Geteuid()
-	byGroup, byAll := mode&0o020 != 0 && owner.Gid != 0, mode&0o002 != 0
+	private := owner.Gid == 0 || us != 0 && int(owner.Gid) == us // a user's own group, by the numbers that Linux gives
+	byGroup, byAll := mode&0o020 != 0 && !private, mode&0o002 != 0
 	sticky := mode.IsDir() && mode&fs.ModeSticky != 0
 	if owner.Uid == 0 || int(owner.Uid) == us {
 		if mode.Type() == fs.ModeSymlink || sticky || !byGroup && !byAll {

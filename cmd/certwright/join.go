@@ -84,9 +84,9 @@ func (f *joinFlags) join(ctx context.Context, a *app, server string) (err error)
 		return err
 	}
 	// Before anything is done there, and so that taking it back leads nowhere else.
-	for flag, folder := range map[string]string{"--dir": f.dir, "--state": f.state} {
-		if err := config.Owned(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return failf(exitConflict, "%v; choose another %s", err, flag)
+	for _, each := range []struct{ flag, folder string }{{"--dir", f.dir}, {"--state", f.state}} {
+		if err := config.Owned(each.folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return failf(exitConflict, "%v; choose another %s", err, each.flag)
 		}
 	}
 	made := tracesOf(f.dir, c)
@@ -188,8 +188,8 @@ func ownFolder(dir, flag string) error {
 	if err == nil {
 		err = config.Owned(dir)
 	}
-	if err == nil && (!steady.Ours(info) || info.Mode().Perm()&0o022 != 0) {
-		err = fmt.Errorf("%s can be changed by other users: it is not yours, or not writable by you alone", dir)
+	if err == nil && !steady.Ours(info) {
+		err = fmt.Errorf("%s is another user's", dir)
 	}
 	if err != nil {
 		return failf(exitConflict, "%v; choose another %s", err, flag)
