@@ -105,14 +105,17 @@ func (a *app) rootFile() string {
 }
 
 // foreign tells of a file that it, or the folder it is in, is another user's, or can be
-// written by all: somebody may have put it where one happens to be.
+// written by others: somebody may have put it where one happens to be. A user's own group
+// is that with his number, as Linux gives them.
 func (a *app) foreign(file string) bool {
 	for _, path := range []string{file, filepath.Dir(file)} {
 		info, err := os.Stat(path)
 		if err != nil {
 			return true
 		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !isOurs(info) || info.Mode().Perm()&0o002 != 0 {
+		stat, ok := info.Sys().(*syscall.Stat_t)
+		shared := ok && info.Mode().Perm()&0o020 != 0 && stat.Gid != 0 && int(stat.Gid) != os.Geteuid()
+		if shared || ok && stat.Uid != 0 && !isOurs(info) || info.Mode().Perm()&0o002 != 0 {
 			return true
 		}
 	}

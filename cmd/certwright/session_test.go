@@ -139,6 +139,7 @@ func TestDataFolderSpeaksForThisMachine(t *testing.T) {
 		"a file of all":   func() error { return os.Chmod(root, 0o666) },
 		"a folder of all": func() error { return os.Chmod(a.data, 0o777) },
 		"another's file":  func() error { return os.Chown(root, 65534, -1) },
+		"a group's file":  func() error { return errors.Join(os.Chown(root, -1, 65534), os.Chmod(root, 0o660)) },
 	} {
 		if err := change(); errors.Is(err, fs.ErrPermission) {
 			continue // only root can give files away
@@ -153,7 +154,7 @@ func TestDataFolderSpeaksForThisMachine(t *testing.T) {
 			t.Errorf("%s, named: %q", name, got)
 		}
 		a.dataNamed = false
-		if err := errors.Join(os.Chmod(root, 0o600), os.Chmod(a.data, 0o700), os.Chown(root, os.Geteuid(), -1)); err != nil {
+		if err := errors.Join(os.Chmod(root, 0o600), os.Chmod(a.data, 0o700), os.Chown(root, os.Geteuid(), os.Getegid())); err != nil {
 			t.Fatal(err)
 		}
 		if got := a.rootFor("localhost"); got != root {

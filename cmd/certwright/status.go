@@ -204,7 +204,7 @@ func (a *app) unreached(st *status.Status, where string) error {
 func (a *app) untrusted(where string) error {
 	const help = "name the CA's root with --ca (CERTWRIGHT_CA) or its --fingerprint, or have this machine trust it: certwright trust install"
 	if file := filepath.Join(a.data, "root.crt"); a.ca == "" && !a.dataNamed && exists(file) && a.foreign(file) {
-		return failf(exitConflict, "the certificate of the server at %s is not signed by a trusted root, and %s is another user's, or can be written by all: name its folder with --data if it is right", where, file)
+		return failf(exitConflict, "the certificate of the server at %s is not signed by a trusted root, and %s is another user's, or can be written by others: name its folder with --data if it is right", where, file)
 	}
 	if file := a.rootFile(); file != "" && a.ca == "" && !onLoopback(where) {
 		return failf(exitConflict, "the certificate of the server at %s is not signed by a trusted root, and %s is believed of servers of this machine only; %s", where, file, help)
