@@ -38,9 +38,9 @@ func walk(path string, judge func(path string, info fs.FileInfo) error) error {
 		path = here + "/" + path
 	}
 	at, links := "/", 0
-	for todo := append([]string{"."}, strings.Split(path, "/")...); len(todo) > 0; {
-		next := filepath.Join(at, todo[0])
-		todo = todo[1:]
+	for rest := append([]string{"."}, strings.Split(path, "/")...); len(rest) > 0; {
+		next := filepath.Join(at, rest[0])
+		rest = rest[1:]
 		info, err := os.Lstat(next)
 		if err != nil {
 			return err
@@ -62,7 +62,7 @@ func walk(path string, judge func(path string, info fs.FileInfo) error) error {
 		if filepath.IsAbs(target) {
 			at = "/"
 		}
-		todo = append(strings.Split(target, "/"), todo...)
+		rest = append(strings.Split(target, "/"), rest...)
 	}
 	return nil
 }

@@ -43,10 +43,10 @@ func walk(path string, mode fs.FileMode) (*os.Root, error) {
 			_ = each.Close()
 		}
 	}()
-	todo := split(path[len(top):])
-	for links := 0; len(todo) > 0; {
-		name := todo[0]
-		todo = todo[1:]
+	rest := split(path[len(top):])
+	for links := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
 		at := stack[len(stack)-1]
 		if name == ".." {
 			if len(stack) > 1 {
@@ -58,8 +58,8 @@ func walk(path string, mode fs.FileMode) (*os.Root, error) {
 		target, err := at.Readlink(name)
 		if err != nil {
 			next, err := enter(at, name, mode)
-			if errors.Is(err, fs.ErrPermission) && len(todo) > 0 && passage(at, name) {
-				return direct(filepath.Join(append([]string{at.Name(), name}, todo...)...), mode)
+			if errors.Is(err, fs.ErrPermission) && len(rest) > 0 && passage(at, name) {
+				return direct(filepath.Join(append([]string{at.Name(), name}, rest...)...), mode)
 			}
 			if err != nil {
 				return nil, err
@@ -77,7 +77,7 @@ func walk(path string, mode fs.FileMode) (*os.Root, error) {
 			}
 			stack = stack[:1]
 		}
-		todo = append(split(target), todo...)
+		rest = append(split(target), rest...)
 	}
 	last := stack[len(stack)-1]
 	stack = stack[:len(stack)-1]
