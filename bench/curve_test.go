@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -152,13 +151,6 @@ func grpcCost(b *testing.B, s *server, n int) float64 {
 func middle(list []float64) float64 {
 	sorted := slices.Sorted(slices.Values(list))
 	return sorted[len(sorted)/2]
-}
-
-// stop ends the process in good order.
-func (s *server) stop() {
-	s.tb.Helper()
-	check(s.tb, s.cmd.Process.Signal(syscall.SIGTERM))
-	check(s.tb, s.cmd.Wait())
 }
 
 // anon is the process's anonymous memory in MB (RssAnon of proc(5)): what the file

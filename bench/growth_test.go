@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -41,8 +40,7 @@ func BenchmarkGrowth(b *testing.B) {
 		b.Fatalf("%d of %d requests failed", failed, n)
 	}
 	b.ReportMetric(float64(proofTime(b, s))/1e6, "proof-ms")
-	check(b, s.cmd.Process.Signal(syscall.SIGTERM))
-	check(b, s.cmd.Wait())
+	s.stop()
 	b.ReportMetric(float64(s.size()-before)/float64(n), "bytes/cert")
 	for name, args := range map[string][]string{"verify": nil, "verify-signatures": {"--signatures"}} {
 		took, cpu := verify(b, s, args...)

@@ -31,6 +31,12 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if config := os.Getenv(floorVariable); config != "" {
+		if err := serveFloor(config); err != nil {
+			panic(err)
+		}
+		return
+	}
 	dir, err := os.MkdirTemp("", "certwright-bench-")
 	if err != nil {
 		panic(err)
@@ -51,10 +57,20 @@ type server struct {
 	https, grpc, http, metrics string
 	settings                   []string // NAME=VALUE each
 	cmd                        *exec.Cmd
+	ended                      chan struct{} // closed once the process has; nil: it was never started
 }
 
 // startServer starts a server with further settings, as NAME=VALUE each.
 func startServer(tb testing.TB, settings ...string) *server {
+	tb.Helper()
+	s := newServer(tb)
+	s.settings = settings
+	s.launch()
+	return s
+}
+
+// newServer is a server that has its folder and addresses, and ends with the test.
+func newServer(tb testing.TB) *server {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "cw") //nolint:usetesting // the path of the socket in a test's own folder is too long
 	check(tb, err)
@@ -65,11 +81,10 @@ func startServer(tb testing.TB, settings ...string) *server {
 		*a = l.Addr().String()
 		check(tb, l.Close())
 	}
-	s.settings = settings
-	s.launch()
 	tb.Cleanup(func() {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-		_ = s.cmd.Wait()
+		if s.ended != nil {
+			s.stop()
+		}
 		_ = os.RemoveAll(dir)
 	})
 	return s
@@ -77,14 +92,22 @@ func startServer(tb testing.TB, settings ...string) *server {
 
 // launch starts the process and waits until it is ready.
 func (s *server) launch() {
-	tb := s.tb
-	tb.Helper()
+	s.tb.Helper()
 	s.cmd = exec.Command(binary, "serve", "--dev", "--data", s.data(), "--log-level", "error",
 		"--https", s.https, "--grpc", s.grpc, "--http", s.http, "--metrics", s.metrics)
 	s.cmd.Env = append(os.Environ(), s.settings...)
+	s.run()
+}
+
+// run starts s.cmd and waits until it is ready.
+func (s *server) run() {
+	tb := s.tb
+	tb.Helper()
 	var log bytes.Buffer
 	s.cmd.Stdout, s.cmd.Stderr = &log, &log
 	check(tb, s.cmd.Start())
+	s.ended = make(chan struct{})
+	go func() { _ = s.cmd.Wait(); close(s.ended) }()
 	deadline := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -97,9 +120,21 @@ func (s *server) launch() {
 		}
 		select {
 		case <-deadline:
-			tb.Fatalf("the server is not ready\n%s", log.String())
+			tb.Fatal("the server is not ready")
+		case <-s.ended:
+			tb.Fatalf("the server has ended\n%s", log.String())
 		case <-tick.C:
 		}
+	}
+}
+
+// stop ends the process in good order.
+func (s *server) stop() {
+	s.tb.Helper()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails for one that has ended: its state tells
+	<-s.ended
+	if !s.cmd.ProcessState.Success() {
+		s.tb.Errorf("the server ended with %s", s.cmd.ProcessState)
 	}
 }
 
