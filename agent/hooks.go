@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -115,7 +116,8 @@ func (k *keeper) signal() error {
 	if err != nil || pid <= 1 { // 0 and below are groups, 1 is the system
 		return fmt.Errorf("%s holds no number of a process", file)
 	}
-	// From here on it is this process, and no later one with its number.
+	// From here on it is this process, and no later one with its number (on Linux; other
+	// systems know a process by its number alone).
 	process, err := os.FindProcess(pid)
 	if err != nil {
 		return fmt.Errorf("process %d: %w", pid, err)
@@ -144,6 +146,9 @@ func mayName(file fs.FileInfo, pid int) error {
 	}
 	if owner.Uid == 0 {
 		return nil
+	}
+	if runtime.GOOS != "linux" {
+		return fmt.Errorf("it is of user %d, and whose process %d is, is asked of Linux only: make the file root's", owner.Uid, pid)
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if errors.Is(err, fs.ErrNotExist) {

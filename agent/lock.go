@@ -125,7 +125,7 @@ func showRunning(at *os.Root) (f *os.File, err error) {
 			_ = at.Remove(temporary)
 		}
 	}()
-	if err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+	if err = unix.FcntlFlock(f.Fd(), setLock, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 		return nil, err
 	}
 	if _, err = fmt.Fprintln(f, os.Getpid()); err != nil {
@@ -200,5 +200,5 @@ func Running(state string) bool {
 	defer func() { _ = f.Close() }()
 	// Only a write lock is in the way of a read lock, and who may only read has none.
 	seen := unix.Flock_t{Type: unix.F_RDLCK}
-	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &seen) == nil && seen.Type == unix.F_WRLCK
+	return unix.FcntlFlock(f.Fd(), getLock, &seen) == nil && seen.Type == unix.F_WRLCK
 }

@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/certwright/certwright/agent/config"
 )
 
@@ -54,9 +52,7 @@ func Run(ctx context.Context, p Program) (stdout, stderr string, err error) {
 	if err := cmd.Start(); err != nil {
 		return "", "", fmt.Errorf("%s: %w", p.Argv[0], err)
 	}
-	ended(cmd.Process.Pid)
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
-	err = cmd.Wait()
+	err = finish(cmd)
 	stdout, stderr = out.String(), diagnostic.String()
 	switch {
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -82,17 +78,6 @@ func found(program string) (string, error) {
 		return "", fmt.Errorf("%s is not run: %w", program, err)
 	}
 	return path, nil
-}
-
-// ended waits for the end of a process and leaves it as it is: while nobody has
-// reaped it, its number, and that of its group, is nobody else's.
-func ended(pid int) {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
 }
 
 // environment is what every program gets.
