@@ -9,9 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/certwright/certwright/flock"
 	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
@@ -90,7 +90,7 @@ func holdLock(path string) (*heldLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("last-seen file: %w", err)
 	}
-	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+	if err := flock.Wait(dir); err != nil {
 		return nil, fmt.Errorf("last-seen file: %w", errors.Join(err, dir.Close()))
 	}
 	return &heldLock{path: path, dir: dir}, nil

@@ -4,15 +4,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	zx509 "github.com/zmap/zcrypto/x509"
-	"github.com/zmap/zlint/v3/lint"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"github.com/certwright/certwright/problem"
 	"github.com/certwright/certwright/storage"
 )
 
@@ -156,23 +152,6 @@ func (l *Linter) checkCRL(is *Issuer, der []byte, want CRL) error {
 		}
 	}
 	return l.lintCRL(der)
-}
-
-func (l *Linter) lintCRL(der []byte) error {
-	parsed, err := zx509.ParseRevocationList(der)
-	if err != nil {
-		return fmt.Errorf("it is not readable to the linter: %w", err)
-	}
-	var failed []problem.Violation
-	for _, each := range l.crls {
-		if r := each.Execute(parsed, l.crlConfig); r.Status >= lint.Error {
-			failed = append(failed, violation(each.Name, strings.TrimSpace(each.Description+" "+r.Details), each.Citation))
-		}
-	}
-	if len(failed) == 0 {
-		return nil
-	}
-	return &problem.Problem{Kind: problem.Internal, Reason: "LINT", Detail: "the CRL would break rules of form", Violations: failed}
 }
 
 // CRLShape are the facts of a CRL that was signed here.

@@ -8,8 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
+	"github.com/certwright/certwright/flock"
 	"github.com/certwright/certwright/ledger"
 	"github.com/certwright/certwright/merkle"
 	"github.com/certwright/certwright/merkle/layout"
@@ -110,8 +110,11 @@ func lockFolder(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(problem.New(problem.Unavailable, "another export writes into %s: wait for it", dir), folder.Close())
+	if err := flock.Try(folder); err != nil {
+		if errors.Is(err, flock.ErrHeld) {
+			err = problem.New(problem.Unavailable, "another export writes into %s: wait for it", dir)
+		}
+		return nil, errors.Join(err, folder.Close())
 	}
 	return func() { _ = folder.Close() }, nil
 }

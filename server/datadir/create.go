@@ -7,7 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/certwright/certwright/flock"
 )
 
 // unfinished is the folder, inside the data folder, in which a new one is built.
@@ -135,7 +136,7 @@ func lockFolder(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+	if err := flock.Wait(d); err != nil {
 		_ = d.Close()
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/certwright/certwright/flock"
 	"github.com/certwright/certwright/plainfile"
 	"github.com/certwright/certwright/problem"
 )
@@ -158,9 +159,9 @@ func Lock(dir string) (release func() error, err error) {
 	if err != nil {
 		return nil, explain(dir, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock.Try(f); err != nil {
 		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, flock.ErrHeld) {
 			return nil, problem.New(problem.FailedPrecondition, "another server is running on the data folder %s: stop it, or name another folder with --data", dir)
 		}
 		return nil, fmt.Errorf("lock on the data folder %s: %w", dir, err)
