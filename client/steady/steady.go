@@ -197,7 +197,7 @@ func settle(made *os.Root, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	if !Ours(info) || !shut(info) {
+	if !Ours(info) || !Shut(info) {
 		return fmt.Errorf("%s was changed meanwhile", made.Name())
 	}
 	return change(made, mode)
@@ -295,7 +295,7 @@ func Secret(info fs.FileInfo) error {
 	switch {
 	case !Ours(info):
 		return fmt.Errorf("it is the file of another user, who knows the key in it")
-	case info.Mode().Perm()&0o077 != 0:
+	case !Shut(info):
 		return fmt.Errorf("its permissions are %04o: the key in it was readable by others", info.Mode().Perm())
 	}
 	return nil
@@ -307,5 +307,5 @@ func Sync(at *os.Root) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(SyncFolder(dir), dir.Close())
 }

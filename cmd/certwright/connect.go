@@ -13,13 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/term"
 	"google.golang.org/grpc"
 
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/client/steady"
 	"github.com/certwright/certwright/plainfile"
 )
 
@@ -105,17 +105,11 @@ func (a *app) rootFile() string {
 }
 
 // foreign tells of a file that it, or the folder it is in, is another user's, or can be
-// written by others: somebody may have put it where one happens to be. A user's own group
-// is that with his number, as Linux gives them.
+// written by others: somebody may have put it where one happens to be.
 func (a *app) foreign(file string) bool {
 	for _, path := range []string{file, filepath.Dir(file)} {
 		info, err := os.Stat(path)
-		if err != nil {
-			return true
-		}
-		stat, ok := info.Sys().(*syscall.Stat_t)
-		shared := ok && info.Mode().Perm()&0o020 != 0 && stat.Gid != 0 && int(stat.Gid) != os.Geteuid()
-		if shared || ok && stat.Uid != 0 && !isOurs(info) || info.Mode().Perm()&0o002 != 0 {
+		if err != nil || steady.Foreign(info) {
 			return true
 		}
 	}

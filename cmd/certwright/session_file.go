@@ -12,10 +12,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/certwright/certwright/client"
+	"github.com/certwright/certwright/client/steady"
 	"github.com/certwright/certwright/plainfile"
 )
 
@@ -98,10 +98,10 @@ func readKept(path string) (*keptSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !isOurs(info) {
+	if !steady.Ours(info) {
 		return nil, failf(exitAuth, "the session in %s is another user's file, so it is not used: certwright logout --local, and log in again", path)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if !steady.Shut(info) {
 		return nil, failf(exitAuth, "others may read the session in %s, so its token counts as stolen: certwright logout --local, log in again, and revoke the old one: certwright session list", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSessionFile+1))
@@ -123,17 +123,11 @@ func privateFolder(dir string) error {
 		if err != nil {
 			return err
 		}
-		if !isOurs(info) || info.Mode().Perm()&0o022 != 0 {
+		if !steady.Ours(info) || !steady.Kept(info) {
 			return failf(exitAuth, "others may change the folder %s, so no session in it is used: make it yours alone (chmod 700), and log in again", each)
 		}
 	}
 	return nil
-}
-
-// isOurs tells whether the file is this process's user's.
-func isOurs(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || int(stat.Uid) == os.Geteuid()
 }
 
 // sessionCredentials are those of a session. They go to no server that is under another

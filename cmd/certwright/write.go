@@ -189,5 +189,5 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(steady.SyncFolder(d), d.Close())
 }

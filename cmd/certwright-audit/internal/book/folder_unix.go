@@ -24,3 +24,11 @@ func lock(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

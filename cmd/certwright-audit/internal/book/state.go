@@ -140,11 +140,3 @@ func replace(path string, data []byte) error {
 	}
 	return os.Rename(f.Name(), path)
 }
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
