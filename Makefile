@@ -24,6 +24,9 @@ UNIT = $$(go list ./... | grep -v -E '^github.com/certwright/certwright/(e2e|ben
 # The race detector runs over all of UNIT but cmd/certwright: its transcripts start the program hundreds of times,
 # which takes ten minutes that way, and the rooms that the program is made of are under it already.
 
+# Among UNIT are the tests of this folder. TestBuilds, one of them, compiles for two other systems: some minutes with a
+# cold cache, seconds with a warm one.
+
 FUZZTIME ?= 30s
 SOAK ?= 10m
 CERTWRIGHT_CRASH_ROUNDS ?= 200
@@ -55,6 +58,10 @@ test: deps lint vet proto-check build ## everything: what CI runs
 	packages=$(UNIT); CGO_ENABLED=1 $(GOTEST) -race $$(grep -v '/cmd/certwright$$' <<<"$$packages")
 	$(GOTEST) ./cmd/certwright ./e2e/... ./bench/...
 	cd tools/curve && go test ./...
+
+.PHONY: cross
+cross: ## compile the commands for each platform of docs/cli.md, without running them (make test: two of them)
+	CERTWRIGHT_CROSS=1 go test -count 1 -v -timeout 60m -run '^TestBuilds$$' .
 
 .PHONY: test-unit
 test-unit: ## the quick inner loop: unit tests, without the race detector
