@@ -278,9 +278,9 @@ func TestNotRegular(t *testing.T) {
 			args []string
 			code int
 		}{
-			"key":       {[]string{"follow", w.tree, "--key", no}, exitUsage},
-			"ca":        {[]string{"follow", "https://127.0.0.1:1", "--key", w.key, "--ca", no}, exitUsage},
-			"token":     {[]string{"follow", "https://127.0.0.1:1", "--key", w.key, "--token-file", no}, exitUsage},
+			"key":       {[]string{"follow", w.tree, "--key", no, "--state", state, "--once"}, exitUsage},
+			"ca":        {[]string{"follow", "https://127.0.0.1:1", "--key", w.key, "--once", "--ca", no}, exitUsage},
+			"token":     {[]string{"follow", "https://127.0.0.1:1", "--key", w.key, "--once", "--token-file", no}, exitUsage},
 			"issuer":    {follow("--issuer", no), exitUsage},
 			"scan list": {follow("--scan-list", no), exitUsage},
 			"witness":   {follow("--witness", no, "--need", "1"), exitUsage},
@@ -310,7 +310,7 @@ func TestLongFile(t *testing.T) {
 	check(t, os.WriteFile(long, nil, 0o600))
 	check(t, os.Truncate(long, maxTargets*maxTarget+1))
 	for _, args := range [][]string{{"--key", long}, {"--key", w.key, "--issuer", long}, {"--key", w.key, "--scan-list", long}} {
-		code, _, problems := invoke(t, append([]string{"follow", w.tree, "--once"}, args...)...)
+		code, _, problems := invoke(t, append([]string{"follow", w.tree, "--once", "--state", t.TempDir()}, args...)...)
 		if code != exitUsage || !strings.Contains(problems, " is too large: at most ") {
 			t.Errorf("%v: %d %q", args, code, problems)
 		}
