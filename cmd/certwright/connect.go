@@ -105,10 +105,18 @@ func (a *app) rootFile() string {
 }
 
 // foreign tells of a file that it, or the folder it is in, is another user's, or can be
-// written by others: somebody may have put it where one happens to be. A user's own group
-// is that with his number, as Linux gives them.
+// written by others: somebody may have put it where one happens to be. So may he have a
+// link to what is one's own. A user's own group is that with his number, as Linux gives
+// them.
 func (a *app) foreign(file string) bool {
 	for _, path := range []string{file, filepath.Dir(file)} {
+		link, err := os.Lstat(path)
+		if err != nil {
+			return true
+		}
+		if stat, ok := link.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !isOurs(link) {
+			return true
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			return true

@@ -254,6 +254,40 @@ func TestDataFolderSpeaksForThisMachine(t *testing.T) {
 	}
 }
 
+// TestLinkToDataFolder: a link that somebody else has put where one happens to be says
+// nothing, even if it leads to a folder or file of one's own.
+func TestLinkToDataFolder(t *testing.T) {
+	a, _, _ := testApp()
+	own, dir := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(own, "root.crt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder, inside := filepath.Join(dir, "folder"), filepath.Join(dir, "inside")
+	if err := errors.Join(os.Symlink(own, folder), os.Mkdir(inside, 0o700), os.Symlink(filepath.Join(own, "root.crt"), filepath.Join(inside, "root.crt"))); err != nil {
+		t.Fatal(err)
+	}
+	for data, link := range map[string]string{folder: folder, inside: filepath.Join(inside, "root.crt")} {
+		a.data, a.dataNamed = data, false
+		root := filepath.Join(data, "root.crt")
+		if got := a.rootFor("localhost"); got != root {
+			t.Errorf("one's own link %s: %q", link, got)
+		}
+		if os.Geteuid() != 0 {
+			continue // only root can give links away
+		}
+		if err := os.Lchown(link, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.rootFor("localhost"); got != "" {
+			t.Errorf("another's link %s: %q", link, got)
+		}
+		a.dataNamed = true
+		if got := a.rootFor("localhost"); got != root {
+			t.Errorf("another's link %s, named: %q", link, got)
+		}
+	}
+}
+
 // TestKeptSessions: a file that others can read, or that is damaged, is not used.
 func TestKeptSessions(t *testing.T) {
 	a, _, _ := testApp()
