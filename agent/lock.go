@@ -23,6 +23,7 @@ const (
 	runningFile   = "running" // in the state folder
 	folderLock    = ".lock"   // in a certificate's folder
 	maxHolder     = 8 << 10
+	unlocked      = "unlocked" // stands in runningFile where the file system has no locks for it
 )
 
 // errLocked is that another process has a lock.
@@ -97,27 +98,31 @@ func takeLock(state string) (_ *stateLock, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("state folder: lock: %w", err)
 	}
-	sign, err := showRunning(at)
+	sign, unseen, err := showRunning(at)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("state folder: %s: %w", runningFile, err), f.Close())
 	}
-	return &stateLock{lock: f, sign: sign}, nil
+	return &stateLock{lock: f, sign: sign, unseen: unseen}, nil
 }
 
 // stateLock is a state folder's lock, and the sign to everybody that it is held.
-type stateLock struct{ lock, sign *os.File }
+type stateLock struct {
+	lock, sign *os.File
+	unseen     error // why the sign does not show it; nil: it does
+}
 
 // Close implements io.Closer.
 func (l *stateLock) Close() error { return errors.Join(l.sign.Close(), l.lock.Close()) }
 
 // showRunning makes the file that everybody may read and only we may write, with a write
 // lock on it: to see that takes no lock. It is a new file, so that nobody can have locked it
-// before.
-func showRunning(at *os.Root) (f *os.File, err error) {
+// before. A file system without such locks keeps no agent from running: the file says so,
+// and unseen why.
+func showRunning(at *os.Root) (f *os.File, unseen, err error) {
 	temporary := "." + runningFile + "-" + rand.Text()
 	f, err = at.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -125,16 +130,30 @@ func showRunning(at *os.Root) (f *os.File, err error) {
 			_ = at.Remove(temporary)
 		}
 	}()
-	if err = unix.FcntlFlock(f.Fd(), setLock, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
-		return nil, err
+	text := fmt.Sprint(os.Getpid())
+	if err = unix.FcntlFlock(f.Fd(), setLock, &unix.Flock_t{Type: unix.F_WRLCK}); lacksLocks(err) {
+		text, unseen = text+" "+unlocked, err
+	} else if err != nil {
+		return nil, nil, err
 	}
-	if _, err = fmt.Fprintln(f, os.Getpid()); err != nil {
-		return nil, err
+	if _, err = fmt.Fprintln(f, text); err != nil {
+		return nil, nil, err
 	}
 	if err = errors.Join(f.Chmod(0o644), at.Rename(temporary, runningFile)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return f, nil
+	return f, unseen, nil
+}
+
+// lacksLocks tells that a file system, or the kernel, has no record locks of open files:
+// EINVAL says so too, for what we ask is always the same.
+func lacksLocks(err error) bool {
+	for _, lack := range []error{unix.ENOLCK, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOTSUP, unix.EINVAL} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	return false
 }
 
 // holdFolder locks a certificate's folder, unless this agent has it already: two agents
@@ -191,14 +210,19 @@ func inUse(err error) bool {
 }
 
 // Running tells whether an agent has the lock of a state folder, to whoever may look into
-// it. No lock is taken, so that no agent that starts meanwhile meets one.
-func Running(state string) bool {
+// it; known is false where that cannot be told. No lock is taken, so that no agent that
+// starts meanwhile meets one.
+func Running(state string) (running, known bool) {
 	f, err := os.OpenFile(filepath.Join(state, runningFile), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
-		return false
+		return false, errors.Is(err, fs.ErrNotExist)
 	}
 	defer func() { _ = f.Close() }()
+	if text, err := io.ReadAll(io.LimitReader(f, maxHolder)); err != nil || strings.HasSuffix(string(text), " "+unlocked+"\n") {
+		return false, false
+	}
 	// Only a write lock is in the way of a read lock, and who may only read has none.
 	seen := unix.Flock_t{Type: unix.F_RDLCK}
-	return unix.FcntlFlock(f.Fd(), getLock, &seen) == nil && seen.Type == unix.F_WRLCK
+	err = unix.FcntlFlock(f.Fd(), getLock, &seen)
+	return err == nil && seen.Type == unix.F_WRLCK, err == nil
 }

@@ -19,11 +19,11 @@ func Ours(info fs.FileInfo) bool {
 func Foreign(info fs.FileInfo) bool {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	shared := ok && info.Mode().Perm()&0o020 != 0 && owner.Gid != 0 && int(owner.Gid) != os.Geteuid()
-	return shared || !trusted(info) || info.Mode().Perm()&0o002 != 0
+	return shared || !Trusted(info) || info.Mode().Perm()&0o002 != 0
 }
 
-// trusted tells whether a link or folder is root's or our own.
-func trusted(info fs.FileInfo) bool {
+// Trusted tells whether a link, file or folder is root's or our own.
+func Trusted(info fs.FileInfo) bool {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	return ok && owner.Uid == 0 || Ours(info)
 }

@@ -88,7 +88,7 @@ func walk(path string, mode fs.FileMode) (*os.Root, error) {
 // as a /home of mode 0711, and that others do not change.
 func passage(at *os.Root, name string) bool {
 	info, err := at.Lstat(name)
-	return err == nil && info.IsDir() && trusted(info) && info.Mode().Perm()&0o022 == 0 && os.Geteuid() != 0
+	return err == nil && info.IsDir() && Trusted(info) && info.Mode().Perm()&0o022 == 0 && os.Geteuid() != 0
 }
 
 // direct opens a folder by its path, as there is no handle of a folder above it: what
@@ -117,7 +117,7 @@ func follows(at *os.Root, name string, links int) error {
 	if err != nil {
 		return err
 	}
-	if !trusted(own) || !trusted(dir) || dir.Mode().Perm()&0o022 != 0 && dir.Mode()&fs.ModeSticky == 0 {
+	if !Trusted(own) || !Trusted(dir) || dir.Mode().Perm()&0o022 != 0 && dir.Mode()&fs.ModeSticky == 0 {
 		return fmt.Errorf("%s is a link of somebody else's, or could be: it is not followed", path)
 	}
 	return nil

@@ -104,7 +104,7 @@ func (f *following) prepare(where string) (c book.Config, err error) {
 		c.Previous = append(c.Previous, source)
 	}
 	for _, each := range f.issuers {
-		all, err := readCertificates(each)
+		all, err := readCertificates("--issuer", each)
 		if err != nil {
 			return c, err
 		}

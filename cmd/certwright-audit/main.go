@@ -1,7 +1,7 @@
 // Command certwright-audit is the outsider's verifier: it follows a published ledger,
 // compares what several servers show, and can be a witness for logs. It is a program
-// of its own, shares no code with the server beyond the tree and the entries' codec,
-// and needs no access but to what is published.
+// of its own, shares no code with the server beyond the tree, the entries' codec and the
+// opener of files, and needs no access but to what is published.
 package main
 
 import (

@@ -6,12 +6,14 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -250,6 +252,67 @@ func TestUsage(t *testing.T) {
 		code, _, problems := invoke(t, test.args...)
 		if code != test.code || code != 0 && strings.Count(problems, "\n") != 1 {
 			t.Errorf("%s: %d %q", name, code, problems)
+		}
+	}
+}
+
+// TestNotRegular: what is no file is refused at once, by whatever name it is given; a
+// pipe that nobody writes to would hold an auditor up for ever.
+func TestNotRegular(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	pipe, key, ledger := filepath.Join(dir, "pipe"), filepath.Join(dir, "key"), filepath.Join(dir, "ledger")
+	check(t, syscall.Mkfifo(pipe, 0o600))
+	check(t, os.Mkdir(ledger, 0o700))
+	if code, _, problems := invoke(t, "keygen", "witness.example/w1", "--out", key); code != exitOK {
+		t.Fatal(problems)
+	}
+	state := filepath.Join(dir, "state")
+	follow := func(more ...string) []string {
+		return append([]string{"follow", w.tree, "--key", w.key, "--state", state, "--once", "--grace", "0s"}, more...)
+	}
+	link := filepath.Join(ledger, "checkpoint")
+	for _, no := range []string{"/dev/null", pipe} { // the device first: read, it is only empty
+		check(t, errors.Join(os.RemoveAll(link), os.Symlink(no, link)))
+		for name, test := range map[string]struct {
+			args []string
+			code int
+		}{
+			"key":       {[]string{"follow", w.tree, "--key", no, "--state", state, "--once"}, exitUsage},
+			"ca":        {[]string{"follow", "https://127.0.0.1:1", "--key", w.key, "--once", "--ca", no}, exitUsage},
+			"token":     {[]string{"follow", "https://127.0.0.1:1", "--key", w.key, "--once", "--token-file", no}, exitUsage},
+			"issuer":    {follow("--issuer", no), exitUsage},
+			"scan list": {follow("--scan-list", no), exitUsage},
+			"witness":   {follow("--witness", no, "--need", "1"), exitUsage},
+			"certs":     {follow("--certs", no), exitFound},
+			"source":    {[]string{"follow", ledger, "--key", w.key, "--state", filepath.Join(dir, "other"), "--once"}, exitFailure},
+			"another":   {[]string{"compare", w.tree, ledger, "--key", w.key}, exitFailure},
+			"private":   {[]string{"witness", "--listen", "127.0.0.1:0", "--key", no, "--log", w.key, "--state", state}, exitUsage},
+			"log":       {[]string{"witness", "--listen", "127.0.0.1:0", "--key", key, "--log", no, "--state", state}, exitUsage},
+			"TLS":       {[]string{"witness", "--listen", "127.0.0.1:0", "--key", key, "--log", w.key, "--state", state, "--tls-cert", no, "--tls-key", key}, exitUsage},
+			"TLS's key": {[]string{"witness", "--listen", "127.0.0.1:0", "--key", key, "--log", w.key, "--state", state, "--tls-cert", w.key, "--tls-key", no}, exitUsage},
+		} {
+			code, out, problems := invoke(t, test.args...)
+			if code != test.code || !strings.Contains(out+problems, " is not a regular file") {
+				t.Errorf("%s, %s: %d %q %q", name, no, code, out, problems)
+			}
+		}
+		if t.Failed() {
+			return // the pipe would hold the test up
+		}
+	}
+}
+
+// TestLongFile: of a file no more is read than it may have.
+func TestLongFile(t *testing.T) {
+	w := newWorld(t)
+	long := filepath.Join(t.TempDir(), "long")
+	check(t, os.WriteFile(long, nil, 0o600))
+	check(t, os.Truncate(long, maxTargets*maxTarget+1))
+	for _, args := range [][]string{{"--key", long}, {"--key", w.key, "--issuer", long}, {"--key", w.key, "--scan-list", long}} {
+		code, _, problems := invoke(t, append([]string{"follow", w.tree, "--once", "--state", t.TempDir()}, args...)...)
+		if code != exitUsage || !strings.Contains(problems, " is too large: at most ") {
+			t.Errorf("%v: %d %q", args, code, problems)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -18,13 +17,14 @@ const (
 	scanTimeout = 10 * time.Second
 	scanAtOnce  = 8
 	maxTargets  = 100_000
+	maxTarget   = 262 // octets of a line: a DNS name, a port
 )
 
 // targets are the addresses to scan: those given, and those in files, one a line.
 func targets(given []string, files []string) ([]string, error) {
 	all := append([]string(nil), given...)
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		data, err := readFile("--scan-list", file, maxTargets*maxTarget)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"os"
 	"strings"
 	"time"
@@ -12,7 +13,11 @@ import (
 
 	"github.com/certwright/certwright/cmd/certwright-audit/internal/book"
 	"github.com/certwright/certwright/merkle/cosign"
+	"github.com/certwright/certwright/plainfile"
 )
+
+// maxInput is what a file that a flag names may have in octets.
+const maxInput = 4 << 20
 
 // sourceFlags say how ledgers are read and whose signature they have.
 type sourceFlags struct {
@@ -48,7 +53,7 @@ func readKeys[K any](flag string, given []string, read func(string) (K, error)) 
 	for _, each := range given {
 		text := each
 		if !strings.Contains(each, "+") {
-			data, err := os.ReadFile(each)
+			data, err := plainfile.Read(each, maxInput)
 			if err != nil {
 				return nil, usagef("%s %q is neither a key, NAME+HASH+KEY, nor a file that can be read: %w", flag, each, err)
 			}
@@ -92,7 +97,7 @@ func (s *sourceFlags) open(where string) (book.Source, error) {
 	}
 	c := book.HTTPConfig{URL: where, Timeout: s.timeout}
 	if s.ca != "" {
-		roots, err := readCertificates(s.ca)
+		roots, err := readCertificates("--ca", s.ca)
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +107,7 @@ func (s *sourceFlags) open(where string) (book.Source, error) {
 		}
 	}
 	if s.token != "" && strings.HasPrefix(where, "https://") {
-		data, err := os.ReadFile(s.token)
+		data, err := readFile("--token-file", s.token, maxInput)
 		if err != nil {
 			return nil, err
 		}
@@ -117,9 +122,18 @@ func (s *sourceFlags) open(where string) (book.Source, error) {
 	return source, nil
 }
 
-// readCertificates reads a PEM file.
-func readCertificates(path string) ([]*x509.Certificate, error) {
-	data, err := os.ReadFile(path)
+// readFile reads a file that a flag names.
+func readFile(flag, path string, most int64) ([]byte, error) {
+	data, err := plainfile.Read(path, most)
+	if errors.Is(err, plainfile.ErrNotRegular) || errors.Is(err, plainfile.ErrTooLarge) {
+		return nil, usagef("%s: %w", flag, err)
+	}
+	return data, err
+}
+
+// readCertificates reads a PEM file that a flag names.
+func readCertificates(flag, path string) ([]*x509.Certificate, error) {
+	data, err := readFile(flag, path, maxInput)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -71,7 +72,7 @@ func (w *witnessing) run(ctx context.Context) error {
 	if _, port, err := net.SplitHostPort(w.listen); err != nil || port == "" {
 		return usagef("--listen %.64q is no HOST:PORT, such as 127.0.0.1:8460", w.listen)
 	}
-	data, err := os.ReadFile(w.keyFile)
+	data, err := readFile("--key", w.keyFile, maxInput)
 	if err != nil {
 		return err
 	}
@@ -88,6 +89,10 @@ func (w *witnessing) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	server := &http.Server{ReadTimeout: 15 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10}
+	if server.TLSConfig, err = w.tlsConfig(); err != nil {
+		return err
+	}
 	logger := slog.New(slog.NewTextHandler(w.err, nil))
 	handler, err := witness.Open(witness.Config{Signer: signer, Logs: logs, Dir: w.state, Logger: logger})
 	if err != nil {
@@ -98,11 +103,29 @@ func (w *witnessing) run(ctx context.Context) error {
 	if err != nil {
 		return explainListen(err, w.listen)
 	}
-	server := &http.Server{
-		Handler: handler, ReadTimeout: 15 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
-	}
+	server.Handler = handler
 	_, _ = fmt.Fprintf(w.out, "witness %s listens on %s; its verifier key is %s\n", signer.Name(), listener.Addr(), vkey)
 	return w.serve(ctx, server, listener)
+}
+
+// tlsConfig has the witness's certificate; it is nil for plain HTTP.
+func (w *witnessing) tlsConfig() (*tls.Config, error) {
+	if w.certificate == "" {
+		return nil, nil
+	}
+	chain, err := readFile("--tls-cert", w.certificate, maxInput)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readFile("--tls-key", w.tlsKey, maxInput)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return nil, usagef("%s and %s are no certificate with its key: %w", w.certificate, w.tlsKey, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // explainListen says in one line what to do.
@@ -131,8 +154,8 @@ func (w *witnessing) serve(ctx context.Context, server *http.Server, listener ne
 		done <- server.Shutdown(end)
 	})
 	var err error
-	if w.certificate != "" {
-		err = server.ServeTLS(listener, w.certificate, w.tlsKey)
+	if server.TLSConfig != nil {
+		err = server.ServeTLS(listener, "", "")
 	} else {
 		err = server.Serve(listener)
 	}

@@ -47,8 +47,10 @@ certwright agent status --state /var/lib/certwright-agent -o wide`,
 				return a.agentStatus(c.State, nil)
 			}
 			// The agent that runs has a file that had no faults.
-			if state, bad := config.StateOf(file); bad == nil && agent.Running(state) {
-				return a.agentStatus(state, err)
+			if state, bad := config.StateOf(file); bad == nil {
+				if running, known := agent.Running(state); running || !known {
+					return a.agentStatus(state, err)
+				}
 			}
 			return badSettings(exitUsage, err)
 		},
@@ -71,7 +73,7 @@ func (a *app) agentStatus(state string, fault error) error {
 	if err != nil {
 		return err
 	}
-	running := agent.Running(state)
+	running, known := agent.Running(state)
 	r := rows{columns: columnsOf("name", "state", "not after", "next attempt", "failures", "+serial", "+folder", "+names", "last error")}
 	var bad []string
 	for _, c := range s.Certificates {
@@ -90,25 +92,31 @@ func (a *app) agentStatus(state string, fault error) error {
 	}
 	doc := struct {
 		*agent.Status
-		Running bool `json:"running"`
-	}{s, running}
+		Running *bool `json:"running"` // null: it cannot be told
+	}{Status: s}
+	if known {
+		doc.Running = &running
+	}
 	if err := a.print(doc, r); err != nil {
 		return err
 	}
-	if !running {
+	switch {
+	case !known:
+		a.note("Whether the agent runs cannot be told: %s is on a file system without record locks. This is how it was at %s.", state, timeCell(s.Updated))
+	case !running:
 		a.note("The agent does not run: this is how it was at %s.", timeCell(s.Updated))
 	}
-	return standing(s, bad, running, fault)
+	return standing(s, bad, running || !known, fault)
 }
 
 // standing is an error with what is not as it should be.
-func standing(s *agent.Status, bad []string, running bool, fault error) error {
+func standing(s *agent.Status, bad []string, mayRun bool, fault error) error {
 	var found []string
 	if len(bad) > 0 {
 		found = append(found, counted(len(bad), "certificate")+" not valid: "+strings.Join(bad, ", "))
 	}
 	switch {
-	case s.Refusal != "" && running:
+	case s.Refusal != "" && mayRun:
 		found = append(found, fmt.Sprintf("the agent's file is not used, since %s: %s", timeCell(s.RefusedSince), s.Refusal))
 	case fault != nil:
 		found = append(found, "the agent's file has faults, with which it would not start: "+strings.ReplaceAll(fault.Error(), "\n", "; "))

@@ -105,9 +105,14 @@ func (a *app) rootFile() string {
 }
 
 // foreign tells of a file that it, or the folder it is in, is another user's, or can be
-// written by others: somebody may have put it where one happens to be.
+// written by others: somebody may have put it where one happens to be. So may he have a
+// link to what is one's own.
 func (a *app) foreign(file string) bool {
 	for _, path := range []string{file, filepath.Dir(file)} {
+		link, err := os.Lstat(path)
+		if err != nil || !steady.Trusted(link) {
+			return true
+		}
 		info, err := os.Stat(path)
 		if err != nil || steady.Foreign(info) {
 			return true

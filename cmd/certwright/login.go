@@ -124,8 +124,9 @@ func (a *app) login(ctx context.Context, server string, w loginWish) error {
 		Server: server, Root: client.Fingerprint(root.Load()), ID: s.GetId(), Token: made.GetToken(), Expires: s.GetExpireTime().AsTime(),
 	}
 	path, err := a.keep(opened)
-	if err != nil { // nobody could use it, or log out of it
-		return errors.Join(err, a.revokeKept(ctx, &opened))
+	if err != nil {
+		a.notKept(ctx, &opened, former, formerErr)
+		return err
 	}
 	a.note("Logged in to %s; the session is kept in %s.", server, path)
 	a.endFormer(ctx, former, formerErr)
@@ -143,14 +144,37 @@ func (a *app) endFormer(ctx context.Context, former *keptSession, err error) {
 	case former == nil || time.Now().After(former.Expires):
 		return
 	}
-	err = a.revokeKept(ctx, former)
+	a.end(ctx, "The session before", former)
+}
+
+// notKept ends what nobody can use any more after a login that could not be kept: its own
+// session, and the one before, unless that is what the file has still.
+func (a *app) notKept(ctx context.Context, opened, former *keptSession, formerErr error) {
+	now, err := a.keptSession()
+	if a.end(ctx, "The new session", opened) && err == nil && now != nil && now.ID == opened.ID {
+		_ = a.forget(opened.Server) // else logout may still end it
+	}
+	switch {
+	case err != nil && former != nil:
+		a.note("Whether the session before, %s, is still kept cannot be told: %v. Look for it: certwright session list", former.ID, err)
+	case err == nil && (now == nil || former == nil || now.ID != former.ID):
+		a.endFormer(ctx, former, formerErr)
+	}
+}
+
+// end revokes a session, tells what became of it, and answers whether it is over.
+func (a *app) end(ctx context.Context, which string, s *keptSession) bool {
+	err := a.revokeKept(ctx, s)
 	if err == nil {
-		a.note("The session before, %s, is revoked.", former.ID)
-		return
+		a.note("%s, %s, is revoked.", which, s.ID)
+		return true
 	}
-	if f := a.explain(err); f.code != exitAuth { // else it is over
-		a.note("The session before, %s, could not be revoked and goes on until %s: %s", former.ID, former.Expires.Local().Format(time.TimeOnly), f.text)
+	f := a.explain(err)
+	if f.code == exitAuth {
+		return true
 	}
+	a.note("%s, %s, could not be revoked and goes on until %s: %s", which, s.ID, s.Expires.Local().Format(time.TimeOnly), f.text)
+	return false
 }
 
 // revokeKept revokes a session by itself.

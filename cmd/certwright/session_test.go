@@ -93,6 +93,93 @@ func TestLoginAgain(t *testing.T) {
 	p.runs(0, "ca-admin", "whoami")
 }
 
+// TestLoginNotKept: after a login that could not be kept no session is open that nobody
+// can use, whatever became of the file: it has the former session, the new one, or none.
+func TestLoginNotKept(t *testing.T) {
+	o := newOffice(t)
+	root := &person{office: o, env: map[string]string{"CERTWRIGHT_DATA": o.data}}
+	for name, test := range map[string]struct {
+		change     func(a *app, file string, opened keptSession) error
+		open, says string // open: whose session goes on
+		kept       bool   // the file is there
+	}{
+		"the former's": {func(*app, string, keptSession) error { return nil }, "former", "The new session", true},
+		"the new one's": {func(a *app, _ string, opened keptSession) error {
+			_, err := a.keep(opened)
+			return err
+		}, "", "The session before", false},
+		"gone":       {func(_ *app, file string, _ keptSession) error { return os.Remove(file) }, "", "The session before", false},
+		"unreadable": {func(_ *app, file string, _ keptSession) error { return os.Chmod(file, 0o644) }, "former", "is still kept cannot be told: others may read the session", true},
+	} {
+		p, other := o.person(), o.person()
+		p.login("root", "pki", "--no-browser")
+		other.login("root", "pki", "--no-browser") // so its session is open, and in no file of p
+		former, opened := p.kept(), other.kept()
+		a, _, problems := testApp()
+		a.getenv, a.server, a.ca, a.timeout = func(name string) string { return p.env[name] }, o.grpc, p.env["CERTWRIGHT_CA"], span(time.Minute)
+		if err := test.change(a, p.sessionFiles()[0], opened); err != nil {
+			t.Fatal(err)
+		}
+		a.notKept(t.Context(), &opened, &former, nil)
+		if !strings.Contains(problems.String(), test.says) {
+			t.Errorf("%s: %q", name, problems)
+		}
+		root.runs(0, "", "session", "list", "--filter", "state = ACTIVE", "-o", "json")
+		for which, id := range map[string]string{"former": former.ID, "new": opened.ID} {
+			if open := strings.Contains(root.out, id); open != (which == test.open) {
+				t.Errorf("the file is %s: the %s session is open: %v\n%s", name, which, open, problems)
+			}
+		}
+		if kept := len(p.sessionFiles()) == 1; kept != test.kept {
+			t.Errorf("the file is %s: it is there: %v", name, kept)
+		}
+		root.runs(0, "", "session", "revoke", former.ID)
+	}
+	// A server that cannot be asked revokes nothing: what the file has can be logged out of.
+	p := o.person()
+	p.login("root", "pki", "--no-browser")
+	opened := p.kept()
+	a, _, problems := testApp()
+	a.getenv, a.server, a.ca, a.timeout = func(name string) string { return p.env[name] }, o.grpc, p.env["CERTWRIGHT_CA"], span(time.Minute)
+	o.stop()
+	a.notKept(t.Context(), &opened, nil, nil)
+	if !strings.Contains(problems.String(), "could not be revoked and goes on until ") || p.kept() != opened {
+		t.Error(problems)
+	}
+}
+
+// TestLoginCannotWrite: if nothing can be written any more when the session has been
+// opened, the one before goes on, and it alone.
+func TestLoginCannotWrite(t *testing.T) {
+	o := newOffice(t)
+	p := o.person()
+	p.login("root", "pki", "--no-browser")
+	former := p.kept()
+	dir := filepath.Dir(p.sessionFiles()[0])
+	p.follows = func(url string) string {
+		err := os.Chmod(dir, 0o500)
+		if os.Geteuid() == 0 { // whom no mode stops: he follows no link of another user's to write
+			err = errors.Join(os.Rename(dir, dir+".there"), os.Symlink(dir+".there", dir), os.Lchown(dir, 65534, 65534))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return url
+	}
+	p.runs(exitFailure, "cannot write into "+dir, "login", "--no-browser", "--provider-ca", filepath.Join(filepath.Dir(o.data), "idp.crt"))
+	p.follows = nil
+	if !strings.Contains(p.err, "The new session, ") || strings.Contains(p.err, "The session before") {
+		t.Error(p.err)
+	}
+	p.runs(0, "ca-admin", "whoami")
+	root := &person{office: o, env: map[string]string{"CERTWRIGHT_DATA": o.data}}
+	root.runs(0, former.ID, "session", "list", "--filter", "state = ACTIVE", "-o", "json")
+	if n := strings.Count(root.out, `"ACTIVE"`); n != 1 {
+		t.Errorf("%d sessions are open", n)
+	}
+	_ = os.Chmod(dir, 0o700) // so that it can be removed
+}
+
 // TestSessionOfAnotherSpelling: a session is used under the name that it was opened with,
 // and who says another is told.
 func TestSessionOfAnotherSpelling(t *testing.T) {
@@ -164,6 +251,40 @@ func TestDataFolderSpeaksForThisMachine(t *testing.T) {
 	a.ca = "ca.pem"
 	if got := a.rootFor("ca.internal"); got != a.ca {
 		t.Error(got)
+	}
+}
+
+// TestLinkToDataFolder: a link that somebody else has put where one happens to be says
+// nothing, even if it leads to a folder or file of one's own.
+func TestLinkToDataFolder(t *testing.T) {
+	a, _, _ := testApp()
+	own, dir := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(own, "root.crt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder, inside := filepath.Join(dir, "folder"), filepath.Join(dir, "inside")
+	if err := errors.Join(os.Symlink(own, folder), os.Mkdir(inside, 0o700), os.Symlink(filepath.Join(own, "root.crt"), filepath.Join(inside, "root.crt"))); err != nil {
+		t.Fatal(err)
+	}
+	for data, link := range map[string]string{folder: folder, inside: filepath.Join(inside, "root.crt")} {
+		a.data, a.dataNamed = data, false
+		root := filepath.Join(data, "root.crt")
+		if got := a.rootFor("localhost"); got != root {
+			t.Errorf("one's own link %s: %q", link, got)
+		}
+		if os.Geteuid() != 0 {
+			continue // only root can give links away
+		}
+		if err := os.Lchown(link, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.rootFor("localhost"); got != "" {
+			t.Errorf("another's link %s: %q", link, got)
+		}
+		a.dataNamed = true
+		if got := a.rootFor("localhost"); got != root {
+			t.Errorf("another's link %s, named: %q", link, got)
+		}
 	}
 }
 

@@ -4,8 +4,8 @@
 // the one before, reads every entry, looks up certificates that others have shown,
 // and says what does not hold.
 //
-// Besides the standard library it imports only merkle, x/mod's tlog and note, and
-// cryptobyte; layers_test.go holds it to that. What is not known to it, such as
+// Besides the standard library it imports only merkle, plainfile, x/mod's tlog and
+// note, and cryptobyte; layers_test.go holds it to that. What is not known to it, such as
 // the language of policies, comes in by an interface.
 package book
 

@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
+
+	"github.com/certwright/certwright/plainfile"
 )
 
 // Folder is a ledger that was written into a folder: an export, or another
@@ -20,12 +21,7 @@ func (f Folder) Read(ctx context.Context, name string, limit int64) ([]byte, err
 	if !filepath.IsLocal(name) {
 		return nil, fmt.Errorf("%q is not a name inside the folder", name)
 	}
-	file, err := os.Open(filepath.Join(string(f), filepath.FromSlash(name)))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close() //nolint:errcheck // only read
-	return readAtMost(file, name, limit)
+	return plainfile.Read(filepath.Join(string(f), filepath.FromSlash(name)), limit)
 }
 
 func (f Folder) String() string { return string(f) }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/certwright/certwright/plainfile"
 )
 
 // The bounds of what is read of a folder of certificates.
@@ -66,7 +68,7 @@ func readOne(name string, named bool, report Report) ([]Shown, error) {
 	expected := named || slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
 	var data []byte
 	if err == nil {
-		data, err = readShownFile(name)
+		data, err = plainfile.Read(name, maxCertificateFile)
 	}
 	if err != nil {
 		if expected || !errors.Is(err, fs.ErrNotExist) { // a file may go while the folder is read
@@ -75,15 +77,6 @@ func readOne(name string, named bool, report Report) ([]Shown, error) {
 		return nil, nil
 	}
 	return certificatesIn(name, data, named, expected, report), nil
-}
-
-func readShownFile(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close() //nolint:errcheck // only read
-	return readAtMost(file, name, maxCertificateFile)
 }
 
 // certificatesIn reads the certificates of one file. A file that was named must have
