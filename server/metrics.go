@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
+	"regexp"
 	"runtime"
 	"slices"
 	"time"
@@ -68,7 +69,7 @@ func newMetrics(r *rooms, version string) (*metrics, error) {
 			func() float64 { return float64(r.api.Stats().Failed) }),
 	})
 	for _, c := range []prometheus.Collector{
-		all, latency{r.ocsp}, m.traffic.requests, m.traffic.seconds, collectors.NewGoCollector(),
+		all, latency{r.ocsp}, m.traffic.requests, m.traffic.seconds, goCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := m.registry.Register(c); err != nil {
@@ -76,6 +77,13 @@ func newMetrics(r *rooms, version string) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// goCollector is the usual one, and what the last collection of garbage found alive: what a
+// leak shows in first.
+func goCollector() prometheus.Collector {
+	return collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
+		collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/gc/heap/live:bytes$")}))
 }
 
 func authorityGauges(r *rooms) gauges {
