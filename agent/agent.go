@@ -92,7 +92,7 @@ func Open(o Options) (*Agent, error) {
 	}
 	a.lock = lock
 	if lock.unseen != nil {
-		a.log.Warn("the file system of the state folder has no record locks: agent status cannot tell whether this agent runs", slog.String("state", a.config.State), slog.Any("error", lock.unseen))
+		a.log.Warn("the file system of the state folder gave no record lock: agent status cannot tell whether this agent runs", slog.String("state", a.config.State), slog.Any("error", lock.unseen))
 	}
 	if err := onlyRoots(o.Config); err != nil {
 		return nil, errors.Join(err, a.Close())

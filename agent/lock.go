@@ -209,20 +209,41 @@ func inUse(err error) bool {
 	return errors.As(err, &p) && p.Reason == reasonFolder
 }
 
+// errNoLocks is why nobody can see whether an agent runs that said so when it started.
+var errNoLocks = errors.New("the file system of its state folder gave it no record lock")
+
 // Running tells whether an agent has the lock of a state folder, to whoever may look into
-// it; known is false where that cannot be told. No lock is taken, so that no agent that
-// starts meanwhile meets one.
-func Running(state string) (running, known bool) {
-	f, err := os.OpenFile(filepath.Join(state, runningFile), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return false, errors.Is(err, fs.ErrNotExist)
+// it; unknown is why that cannot be told. No lock is taken, so that no agent that starts
+// meanwhile meets one, and nothing is waited for, whatever the folder's owner has put there.
+func Running(state string) (running bool, unknown error) {
+	path := filepath.Join(state, runningFile)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	defer func() { _ = f.Close() }()
-	if text, err := io.ReadAll(io.LimitReader(f, maxHolder)); err != nil || strings.HasSuffix(string(text), " "+unlocked+"\n") {
-		return false, false
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return false, errors.Join(err, fmt.Errorf("%s is not the agent's file", path))
 	}
 	// Only a write lock is in the way of a read lock, and who may only read has none.
 	seen := unix.Flock_t{Type: unix.F_RDLCK}
 	err = unix.FcntlFlock(f.Fd(), getLock, &seen)
-	return err == nil && seen.Type == unix.F_WRLCK, err == nil
+	if locked := err == nil && seen.Type == unix.F_WRLCK; locked && lockNamesNobody {
+		return true, nil // unread: where locks are mandatory nobody may read now
+	}
+	holder, unreadable := io.ReadAll(io.LimitReader(f, maxHolder))
+	pid, rest, _ := strings.Cut(strings.TrimSpace(string(holder)), " ")
+	switch {
+	case errors.Join(err, unreadable) != nil:
+		return false, errors.Join(err, unreadable)
+	case rest == unlocked:
+		return false, errNoLocks
+	case seen.Type != unix.F_WRLCK:
+		return false, nil
+	case fmt.Sprint(seen.Pid) != pid:
+		return false, fmt.Errorf("process %d, which is not the agent, has locked %s", seen.Pid, path)
+	}
+	return true, nil
 }

@@ -64,8 +64,8 @@ func TestNoRecordLocks(t *testing.T) {
 			t.Errorf("%v: %s", errno, log.String())
 		}
 		look := func() error {
-			if running, known := Running(c.State); running || known {
-				return fmt.Errorf("running %v, known %v", running, known)
+			if running, unknown := Running(c.State); running || unknown == nil {
+				return fmt.Errorf("running %v, and that is known", running)
 			}
 			return nil
 		}
@@ -83,8 +83,8 @@ func TestNoRecordLocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if running, known := Running(c.State); !running || !known {
-			t.Errorf("%v: with locks: running %v, known %v", errno, running, known)
+		if running, unknown := Running(c.State); !running || unknown != nil {
+			t.Errorf("%v: with locks: running %v, %v", errno, running, unknown)
 		}
 		if err := withoutRecordLocks(errno, look); err != nil {
 			t.Errorf("%v: it cannot be looked: %v", errno, err)

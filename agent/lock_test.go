@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -32,13 +34,13 @@ func TestLockIsOurs(t *testing.T) {
 	if err := os.Chmod(lock, 0); err != nil { // Running must not need it
 		t.Fatal(err)
 	}
-	if running, known := Running(c.State); !running || !known {
+	if running, unknown := Running(c.State); !running || unknown != nil {
 		t.Error("it runs")
 	}
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
-	if running, known := Running(c.State); running || !known {
+	if running, unknown := Running(c.State); running || unknown != nil {
 		t.Error("it has ended")
 	}
 	if err := os.Chmod(lock, 0o600); err != nil {
@@ -53,17 +55,41 @@ func TestLockIsOurs(t *testing.T) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	if running, known := Running(c.State); running || !known {
+	if running, unknown := Running(c.State); running || unknown != nil {
 		t.Error("nobody runs")
 	}
 	b, err := Open(Options{Config: c, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if running, known := Running(c.State); !running || !known {
+	if running, unknown := Running(c.State); !running || unknown != nil {
 		t.Error("it runs again")
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRunningWaitsForNothing: whatever the folder's owner puts in the place of the sign,
+// who looks gets an answer.
+func TestRunningWaitsForNothing(t *testing.T) {
+	state := t.TempDir()
+	sign := filepath.Join(state, runningFile)
+	if err := syscall.Mkfifo(sign, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(sign, os.O_RDWR, 0) // who reads would wait for it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = writer.Close() }()
+	if running, unknown := Running(state); running || unknown == nil || !strings.Contains(unknown.Error(), "is not the agent's file") {
+		t.Error(running, unknown)
+	}
+	if err := errors.Join(os.Remove(sign), os.Symlink("elsewhere", sign)); err != nil {
+		t.Fatal(err)
+	}
+	if running, unknown := Running(state); running || unknown == nil {
+		t.Error(running, unknown)
 	}
 }

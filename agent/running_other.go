@@ -10,3 +10,7 @@ const (
 	setLock = unix.F_SETLK
 	getLock = unix.F_GETLK
 )
+
+// lockNamesNobody is false: the lock tells its process, which must be the one that the
+// file names, as flock on a file that is only read looks the same.
+const lockNamesNobody = false

@@ -23,18 +23,18 @@ import (
 func TestLock(t *testing.T) {
 	h := newHostile(t)
 	c := h.file(t, "")
-	if running, known := Running(c.State); running || !known {
+	if running, unknown := Running(c.State); running || unknown != nil {
 		t.Error("nobody runs")
 	}
 	a := open(t, c)
 	if _, err := Open(Options{Config: c, Logger: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "is running (process ") {
 		t.Error(err)
 	}
-	if running, known := Running(c.State); !running || !known {
+	if running, unknown := Running(c.State); !running || unknown != nil {
 		t.Error("it runs")
 	}
 	a.Close()
-	if running, known := Running(c.State); running || !known {
+	if running, unknown := Running(c.State); running || unknown != nil {
 		t.Error("it has ended")
 	}
 }

@@ -48,7 +48,7 @@ certwright agent status --state /var/lib/certwright-agent -o wide`,
 			}
 			// The agent that runs has a file that had no faults.
 			if state, bad := config.StateOf(file); bad == nil {
-				if running, known := agent.Running(state); running || !known {
+				if running, unknown := agent.Running(state); running || unknown != nil {
 					return a.agentStatus(state, err)
 				}
 			}
@@ -67,13 +67,16 @@ certwright agent status --state /var/lib/certwright-agent -o wide`,
 func (a *app) agentStatus(state string, fault error) error {
 	now := time.Now()
 	s, err := agent.ReadStatus(state, now)
+	if err != nil && fault != nil { // what is known
+		return badSettings(exitUsage, fault)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return failf(exitNotFound, "no agent has run with the state folder %s; start one with: certwright agent run --config FILE", state)
 	}
 	if err != nil {
 		return err
 	}
-	running, known := agent.Running(state)
+	running, unknown := agent.Running(state)
 	r := rows{columns: columnsOf("name", "state", "not after", "next attempt", "failures", "+serial", "+folder", "+names", "last error")}
 	var bad []string
 	for _, c := range s.Certificates {
@@ -94,32 +97,35 @@ func (a *app) agentStatus(state string, fault error) error {
 		*agent.Status
 		Running *bool `json:"running"` // null: it cannot be told
 	}{Status: s}
-	if known {
+	if unknown == nil {
 		doc.Running = &running
 	}
 	if err := a.print(doc, r); err != nil {
 		return err
 	}
 	switch {
-	case !known:
-		a.note("Whether the agent runs cannot be told: %s is on a file system without record locks. This is how it was at %s.", state, timeCell(s.Updated))
+	case unknown != nil:
+		a.note("Whether the agent runs cannot be told: %v. This is how it was at %s.", unknown, timeCell(s.Updated))
 	case !running:
 		a.note("The agent does not run: this is how it was at %s.", timeCell(s.Updated))
 	}
-	return standing(s, bad, running || !known, fault)
+	return standing(s, bad, running, unknown != nil, fault)
 }
 
-// standing is an error with what is not as it should be.
-func standing(s *agent.Status, bad []string, mayRun bool, fault error) error {
+// standing is an error with what is not as it should be. Of an agent that may have ended,
+// what it refused is told as its last word, and today's fault first.
+func standing(s *agent.Status, bad []string, running, unknown bool, fault error) error {
 	var found []string
 	if len(bad) > 0 {
 		found = append(found, counted(len(bad), "certificate")+" not valid: "+strings.Join(bad, ", "))
 	}
 	switch {
-	case s.Refusal != "" && mayRun:
+	case s.Refusal != "" && running:
 		found = append(found, fmt.Sprintf("the agent's file is not used, since %s: %s", timeCell(s.RefusedSince), s.Refusal))
 	case fault != nil:
 		found = append(found, "the agent's file has faults, with which it would not start: "+strings.ReplaceAll(fault.Error(), "\n", "; "))
+	case s.Refusal != "" && unknown:
+		found = append(found, fmt.Sprintf("the agent's file was not used at %s, since %s: %s", timeCell(s.Updated), timeCell(s.RefusedSince), s.Refusal))
 	}
 	if len(found) > 0 {
 		return failf(exitFound, "%s", strings.Join(found, "; "))
