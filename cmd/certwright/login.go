@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -119,13 +121,12 @@ func (a *app) login(ctx context.Context, server string, w loginWish) error {
 		return f
 	}
 	s := made.GetSession()
-	former, formerErr := a.keptSession()
 	opened := keptSession{
 		Server: server, Root: client.Fingerprint(root.Load()), ID: s.GetId(), Token: made.GetToken(), Expires: s.GetExpireTime().AsTime(),
 	}
-	path, err := a.keep(opened)
+	path, former, formerErr, err := a.replaceKept(opened)
 	if err != nil {
-		a.notKept(ctx, &opened, former, formerErr)
+		a.notKept(context.WithoutCancel(ctx), &opened, former, formerErr) // --timeout bounds it
 		return err
 	}
 	a.note("Logged in to %s; the session is kept in %s.", server, path)
@@ -147,19 +148,40 @@ func (a *app) endFormer(ctx context.Context, former *keptSession, err error) {
 	a.end(ctx, "The session before", former)
 }
 
+// replaceKept keeps a session, and answers which was kept before.
+func (a *app) replaceKept(opened keptSession) (path string, former *keptSession, formerErr, err error) {
+	defer a.holdSessions(opened.Server)()
+	former, formerErr = a.keptSession()
+	path, err = a.keep(opened)
+	return path, former, formerErr, err
+}
+
 // notKept ends what nobody can use any more after a login that could not be kept: its own
 // session, and the one before, unless that is what the file has still.
 func (a *app) notKept(ctx context.Context, opened, former *keptSession, formerErr error) {
-	now, err := a.keptSession()
-	if a.end(ctx, "The new session", opened) && err == nil && now != nil && now.ID == opened.ID {
-		_ = a.forget(opened.Server) // else logout may still end it
-	}
+	over := a.end(ctx, "The new session", opened)
+	now, err := a.leftOf(opened, over)
 	switch {
-	case err != nil && former != nil:
+	case err != nil && now == nil && former != nil:
 		a.note("Whether the session before, %s, is still kept cannot be told: %v. Look for it: certwright session list", former.ID, err)
-	case err == nil && (now == nil || former == nil || now.ID != former.ID):
+	case (now != nil || err == nil) && (now == nil || former == nil || now.ID != former.ID):
 		a.endFormer(ctx, former, formerErr)
 	}
+}
+
+// leftOf is the session that is kept now, and is forgotten if it is s, which is over: another
+// login may have taken its place. An error beside a session is that it is not forgotten.
+// A folder that is not there may come back.
+func (a *app) leftOf(s *keptSession, over bool) (*keptSession, error) {
+	defer a.holdSessions(s.Server)()
+	now, err := a.keptSession()
+	if err == nil && now == nil {
+		_, err = os.Stat(filepath.Dir(a.sessionFile(s.Server)))
+	}
+	if over && err == nil && now != nil && now.ID == s.ID {
+		err = a.forget(s.Server)
+	}
+	return now, err
 }
 
 // end revokes a session, tells what became of it, and answers whether it is over.
@@ -169,11 +191,20 @@ func (a *app) end(ctx context.Context, which string, s *keptSession) bool {
 		a.note("%s, %s, is revoked.", which, s.ID)
 		return true
 	}
-	f := a.explain(err)
-	if f.code == exitAuth {
+	if sessionIsOver(err) {
 		return true
 	}
-	a.note("%s, %s, could not be revoked and goes on until %s: %s", which, s.ID, s.Expires.Local().Format(time.TimeOnly), f.text)
+	a.note("%s, %s, could not be revoked and goes on until %s: %s", which, s.ID, s.Expires.Local().Format(time.TimeOnly), a.explain(err).text)
+	return false
+}
+
+// sessionIsOver tells of a server's answer to a session that it is no session any more,
+// and not only one that is refused as the server is configured now.
+func sessionIsOver(err error) bool {
+	switch reasonOf(err) {
+	case "SESSION_INVALID", "SESSION_REVOKED", "SESSION_EXPIRED", "SESSION_NOT_FOUND":
+		return true
+	}
 	return false
 }
 

@@ -4,9 +4,6 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-
-	pb "github.com/certwright/certwright/proto/certwright/v1"
 )
 
 func logoutCommand(a *app) *cobra.Command {
@@ -52,16 +49,11 @@ func (a *app) logout(ctx context.Context, server string) error {
 		}
 		return nil
 	}
-	err = a.askWith(ctx, a.sessionCredentials(kept), func(ctx context.Context, conn *grpc.ClientConn) error {
-		_, err := pb.NewSessionServiceClient(conn).RevokeSession(ctx, &pb.RevokeSessionRequest{Id: kept.ID})
-		return err
-	})
-	if err != nil {
-		if f := a.explain(err); f.code != exitAuth { // a session that has ended is over
-			return failf(f.code, "%s; the session goes on until %s, and --local forgets it here", f.text, kept.Expires.Local().Format("15:04:05"))
-		}
+	if err := a.revokeKept(ctx, kept); err != nil && !sessionIsOver(err) {
+		f := a.explain(err)
+		return failf(f.code, "%s; the session goes on until %s, and --local forgets it here", f.text, kept.Expires.Local().Format("15:04:05"))
 	}
-	if err := a.forget(server); err != nil {
+	if _, err := a.leftOf(kept, true); err != nil { // another login may have taken its place
 		return err
 	}
 	a.note("Logged out of %s.", server)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/certwright/certwright/client"
 	"github.com/certwright/certwright/client/steady"
+	"github.com/certwright/certwright/flock"
 	"github.com/certwright/certwright/plainfile"
 )
 
@@ -174,6 +175,17 @@ func (a *app) sessionPlace(server string) (string, error) {
 		return "", missing(err)
 	}
 	return path, privateFolder(filepath.Dir(path))
+}
+
+// holdSessions keeps the user's other commands from changing which sessions are kept
+// until the answer is called. Where folders have no locks, they may meet.
+func (a *app) holdSessions(server string) (release func()) {
+	dir, err := os.Open(filepath.Dir(a.sessionFile(server)))
+	if err != nil {
+		return func() {}
+	}
+	_ = flock.Wait(dir)
+	return func() { _ = dir.Close() }
 }
 
 // keep writes a session's file, 0600.

@@ -51,6 +51,17 @@ func fromStatus(err error) *failure {
 	return f
 }
 
+// reasonOf is the reason code of what a server answered; "" if there is none.
+func reasonOf(err error) string {
+	st, _ := status.FromError(err)
+	for _, detail := range st.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
 // fieldLines are the violations of fields, but for one that only says again what
 // the message says.
 func fieldLines(bad *errdetails.BadRequest, message string) []string {
